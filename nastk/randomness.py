@@ -1,0 +1,123 @@
+"""One seed, named generators: every draw of nastk comes from here, is saved, and is restored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+def derive_seed(seed: int, name: str) -> int:
+    """Return a 63-bit seed that depends on ``seed`` and ``name`` only."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big") >> 1
+
+
+class Randomness:
+    """Named generators derived from one seed.
+
+    Streams are independent: drawing from one never moves another. A stream is made when first
+    asked for, and only made streams are saved, so adding a stream changes no other.
+
+    Args:
+        seed: any integer.
+        device: where torch generators live.
+    """
+
+    def __init__(self, seed: int, device: str = "cpu") -> None:
+        self.seed = seed
+        self.device = device
+        self._numpy: dict[str, np.random.Generator] = {}
+        self._torch: dict[str, torch.Generator] = {}
+        self._scopes: dict[str, dict[str, torch.Tensor]] = {}
+
+    def numpy(self, name: str) -> np.random.Generator:
+        """Return the NumPy generator of stream ``name``."""
+        import numpy as np
+
+        if name not in self._numpy:
+            self._numpy[name] = np.random.Generator(np.random.PCG64(derive_seed(self.seed, name)))
+        return self._numpy[name]
+
+    def torch(self, name: str) -> torch.Generator:
+        """Return the torch generator of stream ``name``, on the device."""
+        if name not in self._torch:
+            self._torch[name] = self.fixed(name)
+        return self._torch[name]
+
+    def fixed(self, name: str) -> torch.Generator:
+        """Return a fresh torch generator at the start of stream ``name``; it is not saved.
+
+        For banks of inputs that must be the same at every call.
+        """
+        import torch
+
+        return torch.Generator(device=self.device).manual_seed(derive_seed(self.seed, name))
+
+    def child(self, name: str) -> Randomness:
+        """Return fresh streams for one piece of work, derived from the seed and ``name``."""
+        return Randomness(derive_seed(self.seed, name), self.device)
+
+    @contextmanager
+    def scoped(self, name: str) -> Iterator[None]:
+        """Let code that insists on torch's global generator draw from stream ``name``.
+
+        Module constructors and ``nn.Dropout`` know no generator argument. Inside, the global
+        generators hold this stream; outside, they are as the caller left them.
+        """
+        import torch
+
+        cuda = torch.device(self.device) if self.device.startswith("cuda") else None
+        before = _global_state(cuda)
+        if name in self._scopes:
+            _set_global_state(self._scopes[name], cuda)
+        else:
+            seed = derive_seed(self.seed, name)
+            torch.random.default_generator.manual_seed(seed)
+            if cuda is not None:
+                torch.cuda.default_generators[cuda.index or 0].manual_seed(seed)
+        try:
+            yield
+        finally:
+            self._scopes[name] = _global_state(cuda)
+            _set_global_state(before, cuda)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return seed and state of every stream made so far."""
+        return {
+            "seed": self.seed,
+            "numpy": {n: g.bit_generator.state for n, g in self._numpy.items()},
+            "torch": {n: g.get_state() for n, g in self._torch.items()},
+            "scopes": {n: dict(s) for n, s in self._scopes.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned; other streams start afresh."""
+        self.seed = state["seed"]
+        self._numpy, self._torch, self._scopes = {}, {}, {}
+        for name, saved in state["numpy"].items():
+            self.numpy(name).bit_generator.state = saved
+        for name, saved in state["torch"].items():
+            self.torch(name).set_state(saved)
+        self._scopes = {n: dict(s) for n, s in state["scopes"].items()}
+
+
+def _global_state(cuda: torch.device | None) -> dict[str, torch.Tensor]:
+    import torch
+
+    state = {"cpu": torch.random.default_generator.get_state()}
+    if cuda is not None:
+        state["cuda"] = torch.cuda.get_rng_state(cuda)
+    return state
+
+
+def _set_global_state(state: Mapping[str, torch.Tensor], cuda: torch.device | None) -> None:
+    import torch
+
+    torch.random.default_generator.set_state(state["cpu"])
+    if cuda is not None and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], cuda)

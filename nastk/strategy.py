@@ -1,0 +1,161 @@
+"""``Strategy``: searches a space one bounded step at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+
+from nastk.records import Architecture, Budget, Leader, Trial
+
+if TYPE_CHECKING:
+    from nastk.search import Search
+
+
+@define
+class StepReport:
+    """What one step did.
+
+    Attributes:
+        message: one line for the screen and the event log.
+        done: the strategy has nothing more to do.
+        share: 0 to 1, how much of the planned search is done; None when unknown.
+        values: named numbers for the log and the plots.
+        milestone: commit a generation now (a phase ended).
+    """
+
+    message: str = ""
+    done: bool = False
+    share: float | None = None
+    values: Mapping[str, float] = field(factory=dict)
+    milestone: bool = False
+
+
+class Strategy(ABC):
+    """Proposes architectures; owns neither loop, clock, disk nor screen.
+
+    Life: constructed from its config → ``start`` once, in every process → ``load_state_dict`` if
+    resumed → ``step`` until done or stopped, with ``state_dict`` between steps → ``leaders``.
+
+    Attributes:
+        name: registered name.
+    """
+
+    name: str
+    search: Search
+
+    def start(self, search: Search) -> None:
+        """Take ``search``, the strategy's whole world; spends nothing, draws nothing."""
+        self.search = search
+
+    def unsupported(self, search: Search) -> str:
+        """Return one line why this search cannot work with this space or task, else empty."""
+        return ""
+
+    @abstractmethod
+    def step(self) -> StepReport:
+        """Do one bounded piece of work (seconds, not minutes)."""
+
+    @abstractmethod
+    def leaders(self) -> list[Leader]:
+        """Return the best complete architectures so far, best first; may be empty."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that changes: nested dicts and lists of tensors and JSON values."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+
+    def pictures(self) -> Any:
+        """Return ``(N, C, H, W)`` images in [-1, 1] for the generation's sheet, or None."""
+        return None
+
+
+class AskTellStrategy(Strategy):
+    """Base of strategies that only propose and observe: fill ``ask`` and ``tell``.
+
+    A step asks for one batch, has it trained and measured, and tells the outcome. Failed trials
+    are told too, with their status.
+
+    Attributes:
+        trials: all trials so far, in order.
+        objectives: metric name → direction; the first decides ``leaders``.
+    """
+
+    trials: list[Trial]
+
+    def __init__(self, *, candidates: int, budget: Budget, objectives: Mapping[str, str]) -> None:
+        self.candidates = candidates
+        self.budget = budget
+        self.objectives = dict(objectives)
+        self.trials = []
+
+    @abstractmethod
+    def ask(self) -> Sequence[Architecture]:
+        """Return a batch of at least one architecture to try next."""
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Observe the outcome of a batch; ``self.trials`` already holds it."""
+
+    def step(self) -> StepReport:
+        """Ask, evaluate, tell."""
+        room = self.candidates - len(self.trials)
+        batch = list(self.ask())[:room]
+        told = self.search.evaluate(batch, self.budget, first_number=len(self.trials))
+        self.trials.extend(told)
+        self.tell(told)
+        done = len(self.trials) >= self.candidates
+        best = self._ranked()
+        values = {"candidates": float(len(self.trials))}
+        if best:
+            values["best"] = self._score(best[0])
+        return StepReport(
+            message=f"candidate {len(self.trials)}/{self.candidates}",
+            done=done,
+            share=len(self.trials) / self.candidates,
+            values=values,
+            milestone=done,
+        )
+
+    def leaders(self) -> list[Leader]:
+        """Return distinct successful architectures, best first by the first objective."""
+        return [
+            Leader(t.architecture, self._score(t), self._objective_values(t))
+            for t in self._ranked()
+        ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the trials; subclasses add their own state."""
+        from nastk.records import to_json
+
+        return {"trials": [to_json(t) for t in self.trials]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the trials."""
+        from nastk.records import from_json
+
+        self.trials = [from_json(Trial, t) for t in state["trials"]]
+
+    def _score(self, trial: Trial) -> float:
+        assert trial.evaluation is not None
+        value = trial.evaluation.value(next(iter(self.objectives)))
+        assert value is not None
+        return value
+
+    def _objective_values(self, trial: Trial) -> dict[str, float]:
+        assert trial.evaluation is not None
+        values = {n: trial.evaluation.value(n) for n in self.objectives}
+        return {n: v for n, v in values.items() if v is not None}
+
+    def _ranked(self) -> list[Trial]:
+        name, direction = next(iter(self.objectives.items()))
+        sign = 1.0 if direction == "minimise" else -1.0
+        seen: dict[str, Trial] = {}
+        for trial in self.trials:
+            if trial.ok and trial.evaluation and trial.evaluation.value(name) is not None:
+                seen.setdefault(trial.architecture.fingerprint, trial)
+        return sorted(seen.values(), key=lambda t: (sign * self._score(t), t.number))

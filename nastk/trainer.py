@@ -1,0 +1,143 @@
+"""``Trainer``: builds networks and trains a pair (G, D), derived or supernet, to a budget."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from nastk.records import Budget, Choices, Cost, Role
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nastk.nn.choice import Network
+    from nastk.objective import Objective
+    from nastk.randomness import Randomness
+    from nastk.space import SearchSpace
+
+
+@define
+class Pair:
+    """A generator and a discriminator that train against each other.
+
+    Attributes:
+        generator: derived or supernet.
+        discriminator: derived or supernet.
+        space: the space both were built from.
+        blocks: prefix length in blocks, None for the whole.
+    """
+
+    generator: Network
+    discriminator: Network
+    space: SearchSpace
+    blocks: int | None = None
+
+
+@frozen
+class Plan:
+    """How a pair is to be trained. None means: as the trainer is configured.
+
+    Attributes:
+        phase: name under which the cost is entered in the ledger.
+        horizon: generator updates after which progress is 1 (schedules); None: open end.
+        path: called with the step number before every step; may activate a path in either network.
+        train_generator: whether G is updated.
+        trainable: given a parameter's name in G, whether it is updated; None: all.
+        train_discriminator: whether D is updated.
+        ema: whether an average of G is kept.
+        objective: another objective than the configured one.
+        penalty: an extra loss term on G's step (e.g. on choice weights).
+    """
+
+    phase: str = "train"
+    horizon: int | None = None
+    path: Callable[[int], None] | None = None
+    train_generator: bool = True
+    trainable: Callable[[str], bool] | None = None
+    train_discriminator: bool = True
+    ema: bool | None = None
+    objective: Objective | None = None
+    penalty: Callable[[], Any] | None = None
+
+
+@define
+class Progress:
+    """What one call of :meth:`Training.advance` did.
+
+    Attributes:
+        cost: of this call.
+        losses: mean of each named loss over the call.
+        health: quantities that the health policy looked at.
+    """
+
+    cost: Cost
+    losses: Mapping[str, float] = field(factory=dict)
+    health: Mapping[str, float] = field(factory=dict)
+
+
+class Training(ABC):
+    """One pair in training; everything that changes can be saved and restored.
+
+    Attributes:
+        pair: the live networks.
+        cost: everything spent so far.
+    """
+
+    pair: Pair
+    cost: Cost
+
+    @abstractmethod
+    def advance(self, budget: Budget) -> Progress:
+        """Train for ``budget`` more.
+
+        Raises:
+            TrialError: the health policy gave the pair up (status says why).
+        """
+
+    @abstractmethod
+    def eval_generator(self, ema: bool = True) -> nn.Module:
+        """Return G in eval mode, with averaged weights where kept and wanted."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return networks, EMA, optimisers, data position, counters and RNGs."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned, for networks of the same build."""
+
+
+class Trainer(ABC):
+    """Owns device, precision, optimisers, EMA, inputs and the health policy.
+
+    Attributes:
+        name: registered name.
+        device: e.g. ``cpu`` or ``cuda:0``.
+    """
+
+    name: str
+    device: str
+
+    @abstractmethod
+    def build(
+        self,
+        space: SearchSpace,
+        role: Role,
+        choices: Choices,
+        randomness: Randomness,
+        blocks: int | None = None,
+    ) -> Network:
+        """Return an initialised network on the device; undecided decisions stay choices.
+
+        Advances the stream ``init`` of ``randomness`` only.
+        """
+
+    @abstractmethod
+    def begin(self, pair: Pair, plan: Plan, randomness: Randomness) -> Training:
+        """Return a training of ``pair``; nothing is spent yet.
+
+        ``randomness`` belongs to the training from now on and is saved with it.
+        """
