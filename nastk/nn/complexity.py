@@ -1,0 +1,53 @@
+"""Parameters and multiply-accumulates of a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@frozen
+class Complexity:
+    """What a network costs.
+
+    Attributes:
+        parameters: trainable parameters.
+        macs: multiply-accumulates of convolutions, transposed convolutions and linear layers for
+            one sample in eval mode; biases, norms and activations are not counted.
+        output_shape: for a batch of one; of the first output where there are several.
+    """
+
+    parameters: int
+    macs: int
+    output_shape: tuple[int, ...]
+
+
+def parameters(network: nn.Module) -> int:
+    """Return the number of trainable parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+@torch.no_grad()
+def count(network: nn.Module, input_shape: tuple[int, ...]) -> Complexity:
+    """Return the complexity of one forward pass on one zero input; the mode is restored.
+
+    Works on any device, ``meta`` included, where nothing is computed.
+
+    Source: ``torch.utils.flop_counter`` FLOPs divided by two.
+    """
+    tensor = next(network.parameters())
+    x = torch.zeros(1, *input_shape, device=tensor.device, dtype=tensor.dtype)
+    was_training = {m for m in network.modules() if m.training}
+    network.eval()
+    try:
+        with FlopCounterMode(display=False) as counter:
+            output: Any = network(x)
+    finally:
+        for module in was_training:
+            module.training = True
+    first = output if isinstance(output, torch.Tensor) else output[0]
+    return Complexity(parameters(network), counter.get_total_flops() // 2, tuple(first.shape))
