@@ -1,0 +1,37 @@
+"""The embedded default: handwritten digits that come with scikit-learn; no network needed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nastk.data.config import DigitsConfig
+from nastk.data.memory import InMemoryDataset, Source, load
+from nastk.errors import DataError
+
+WHITE = 16
+"""Largest pixel value in scikit-learn's arrays."""
+
+
+def digits(config: DigitsConfig, *, seed: int, device: str) -> InMemoryDataset:
+    """Return 1,797 handwritten digits, grey, 10 classes, no official test set.
+
+    Raises:
+        DataError: scikit-learn is not installed.
+
+    Source:
+        Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits (UCI), test part, as
+        scikit-learn ships it: 8x8, values 0 to 16. Differs: scaled to 0…255.
+    """
+    return load("digits", _read(), config, seed=seed, device=device)
+
+
+def _read() -> Source:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise DataError(
+            "data set 'digits': scikit-learn is not installed", "pip install 'nastk[digits]'"
+        ) from None
+    bunch = load_digits()
+    images = np.rint(bunch.images[:, None] * (255 / WHITE)).astype(np.uint8)
+    return Source(images, bunch.target, tuple(str(i) for i in range(10)))
