@@ -1,0 +1,328 @@
+"""The resolved configuration of a run: typed, strict, and with the origin of every value.
+
+Strongest first: flag, environment variable, file, preset (of the strategy, then of the space),
+component defaults (of the strategy, then of the space), the field's own default. A dotted key
+names a value: ``run.seed``, ``space.generator_width``. Keys ``inspect.*`` among component
+defaults belong to ``nastk inspect`` and are ignored here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, field, frozen
+from attrs.validators import ge, gt, min_len
+
+from nastk.config_sources import (
+    FLAGS,
+    KINDS,
+    Given,
+    check_section,
+    flatten,
+    from_defaults,
+    from_environment,
+    from_file,
+    from_flags,
+    from_presets,
+    merge,
+)
+from nastk.errors import ConfigError, PluginError, nearest
+from nastk.records import Budget
+from nastk.registry import Component, Registry
+from nastk.settings import build, coerce, plain, settings_of
+
+__all__ = [
+    "FLAGS",
+    "KINDS",
+    "Config",
+    "EngineSettings",
+    "FinalSettings",
+    "RunSettings",
+    "from_json",
+    "parse_budget",
+    "resolve",
+]
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+_BUDGET = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([a-z]{1,7})\s*")
+_UNITS: dict[str, tuple[float, Any]] = {
+    **dict.fromkeys(("step", "steps"), (1, "steps")),
+    **dict.fromkeys(("image", "images"), (1, "images")),
+    "kimg": (1000, "images"),
+    **dict.fromkeys(("s", "sec", "second", "seconds"), (1, "seconds")),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), (60, "seconds")),
+    **dict.fromkeys(("h", "hour", "hours"), (3600, "seconds")),
+}
+
+
+def parse_budget(text: str) -> Budget:
+    """Return the budget that ``text`` names: ``2000steps``, ``64000images``, ``300s``, ``5min``.
+
+    Raises:
+        ConfigError: no positive number followed by a unit, or part of a step or image.
+    """
+    match = _BUDGET.fullmatch(text.lower())
+    if match is None or match[2] not in _UNITS:
+        hint = nearest(match[2], _UNITS) if match else ""
+        raise ConfigError(f"budget: got '{text[:60]}', expected e.g. 2000steps or 5min", hint)
+    factor, unit = _UNITS[match[2]]
+    amount = float(match[1]) * factor
+    if amount <= 0 or (unit != "seconds" and amount != int(amount)):
+        raise ConfigError(f"budget: got '{text[:60]}', expected a whole, positive amount of {unit}")
+    return Budget(amount, unit)
+
+
+def _is_budget(_: Any, __: Any, text: str) -> None:
+    if text:
+        parse_budget(text)
+
+
+def _is_device(_: Any, __: Any, text: str) -> None:
+    if not _DEVICE.fullmatch(text):
+        raise ConfigError(f"device: got '{text[:60]}', expected auto, cpu, cuda or cuda:N")
+
+
+def _setting(default: Any, about: str, validator: Any = None) -> Any:
+    return field(default=default, validator=validator, metadata={"help": about})
+
+
+@frozen
+class RunSettings:
+    """The section ``[run]``: which components, and where."""
+
+    strategy: str = _setting("blockwise", "how to search", min_len(1))
+    space: str = _setting("stasgan", "what to search", min_len(1))
+    dataset: str = _setting("digits", "the real images", min_len(1))
+    objective: str = _setting("hinge", "the adversarial losses", min_len(1))
+    trainer: str = _setting("gan", "what trains a pair of networks", min_len(1))
+    evaluator: str = _setting("standard", "what measures a candidate", min_len(1))
+    executor: str = _setting("in-process", "where candidates run", min_len(1))
+    passes: tuple[str, ...] = _setting((), "transformations of built networks, by name")
+    preset: str = _setting("", "a named set of values of the space and the strategy")
+    seed: int = _setting(0, "decides every random draw", ge(0))
+    device: str = _setting("auto", "auto, cpu, cuda or cuda:N", _is_device)
+    out: str = _setting("", "folder of the run; empty: named after the run, in runs/")
+    budget: str = _setting("", "of the search, e.g. 2000steps or 5min; empty: the strategy's plan",
+                           _is_budget)  # fmt: skip
+
+
+@frozen
+class EngineSettings:
+    """The section ``[engine]``: how the loop commits and when it gives up."""
+
+    commit_every: int = _setting(4, "strategy steps per committed generation", ge(1))
+    keep: int = _setting(2, "committed generations kept on disk", ge(2))
+    max_failures: int = _setting(20, "failed candidates after which the run fails", ge(0))
+
+
+@frozen
+class FinalSettings:
+    """The section ``[final]``: how the leaders are retrained from scratch and measured."""
+
+    leaders: int = _setting(1, "leaders retrained from scratch", ge(1))
+    steps: int = _setting(1500, "generator updates of the retraining", ge(1))
+    samples: int = _setting(2000, "generated images for the final metrics", gt(1))
+    evaluate: bool = _setting(True, "measure the winner on the test split")
+
+
+_SECTIONS: dict[str, type[Any]] = {
+    "run": RunSettings,
+    "engine": EngineSettings,
+    "final": FinalSettings,
+}
+
+
+@frozen
+class Config:
+    """Everything that a run was asked to do.
+
+    Attributes:
+        run: the section ``[run]``.
+        engine: the section ``[engine]``.
+        final: the section ``[final]``.
+        components: kind → settings of the picked component, None without settings.
+        origins: dotted key → where its value came from, for every value.
+    """
+
+    run: RunSettings
+    engine: EngineSettings
+    final: FinalSettings
+    components: Mapping[str, Any] = field(hash=False)
+    origins: Mapping[str, str] = field(hash=False, eq=False)
+
+    def component(self, kind: str) -> Any:
+        """Return the settings of the picked component of ``kind``, None without settings."""
+        return self.components.get(kind)
+
+    def values(self) -> dict[str, Any]:
+        """Return dotted key → plain JSON value, for every value."""
+        sections = [("run", self.run), ("engine", self.engine), ("final", self.final)]
+        sections += [(k, c) for k, c in self.components.items() if c is not None]
+        return {
+            f"{name}.{s.name}": plain(getattr(record, s.attribute))
+            for name, record in sections
+            for s in settings_of(type(record))
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values by section and origins by dotted key, as plain JSON data."""
+        sections: dict[str, dict[str, Any]] = {}
+        for key, value in self.values().items():
+            section, _, name = key.partition(".")
+            sections.setdefault(section, {})[name] = value
+        return {"values": sections, "origins": dict(self.origins)}
+
+    def differences(self, other: Config) -> list[str]:
+        """Return one line per value that ``other`` holds differently (``run.out`` aside)."""
+        mine, theirs = self.values(), other.values()
+        keys = [k for k in {**mine, **theirs} if k != "run.out" and mine.get(k) != theirs.get(k)]
+        return [f"{k}: {mine.get(k)!r} -> {theirs.get(k)!r}" for k in keys]
+
+    def with_run(self, origin: str, **changes: Any) -> Config:
+        """Return the same configuration with other values in ``[run]``, e.g. the device found."""
+        origins = {**self.origins, **{f"run.{name}": origin for name in changes}}
+        return evolve(self, run=evolve(self.run, **changes), origins=origins)
+
+    def override(self, flags: Mapping[str, Any], registry: Registry) -> Config:
+        """Return the configuration with some values changed by flags, for comparison on resume.
+
+        Raises:
+            ConfigError: unknown key, wrong type, unknown component.
+        """
+        wanted = from_flags(flags)
+        repicked = {k for k in KINDS if f"run.{k}" in wanted}
+        kept = {
+            key: Given(value, self.origins.get(key, "default"))
+            for key, value in self.values().items()
+            if key.partition(".")[0] not in repicked
+        }
+        return _assemble(registry, merge([wanted, kept]))
+
+
+def resolve(
+    registry: Registry,
+    *,
+    file: str | Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Config:
+    """Return the configuration of a run.
+
+    Args:
+        registry: components to pick from.
+        file: TOML file, at most 1 MiB.
+        flags: dotted key → value or text.
+        env: environment variables; None takes the process's own. ``NASTK_SEED`` sets ``run.seed``,
+            ``NASTK_SPACE__GENERATOR_WIDTH`` sets ``space.generator_width``.
+
+    Raises:
+        ConfigError: a section, key, preset or component is unknown, or a value does not fit;
+            names the origin, the key and the nearest known name.
+        PluginError: a component cannot be loaded, or proposes values that do not exist.
+    """
+    user = [
+        from_flags(flags or {}),
+        from_environment(os.environ if env is None else env),
+        from_file(file) if file is not None else {},
+    ]
+    picked = merge(user)
+    for key, given in picked.items():
+        check_section(key, given)
+    space = _component(registry, "space", picked)
+    strategy = _component(registry, "strategy", picked)
+    proposed = [
+        *from_presets(picked, strategy, space),
+        from_defaults(strategy),
+        from_defaults(space),
+    ]
+    return _assemble(registry, merge([*user, *proposed]))
+
+
+def from_json(document: Any, registry: Registry) -> Config:
+    """Return the configuration that :meth:`Config.to_json` described.
+
+    Raises:
+        ConfigError: malformed, or it holds keys or components that are unknown here.
+    """
+    values = document.get("values") if isinstance(document, Mapping) else None
+    origins = document.get("origins") if isinstance(document, Mapping) else None
+    if not isinstance(values, Mapping) or not isinstance(origins, Mapping):
+        raise ConfigError("saved configuration: expected an object with 'values' and 'origins'")
+    given = {}
+    for key, value in flatten(values, "saved configuration"):
+        given[key] = Given(value, str(origins.get(key, "default")))
+        check_section(key, given[key])
+    return _assemble(registry, given)
+
+
+# -- assembly ----------------------------------------------------------------------------------
+
+
+def _component(registry: Registry, kind: str, given: Mapping[str, Given]) -> Component:
+    fallback = next(s.default for s in settings_of(RunSettings) if s.name == kind)
+    pick = given.get(f"run.{kind}", Given(fallback, "default"))
+    name = coerce(pick.value, str, f"{pick.origin}: run.{kind}")
+    try:
+        return registry.get(kind, name).component
+    except PluginError as error:
+        raise ConfigError(f"{pick.origin}: {error.message}", error.hint) from None
+
+
+def _assemble(registry: Registry, given: Mapping[str, Given]) -> Config:
+    classes = dict(_SECTIONS)
+    components = {}
+    for kind in KINDS:
+        components[kind] = _component(registry, kind, given)
+        cls = components[kind].load_config()
+        if cls is not None:
+            classes[kind] = cls
+    known = {f"{s}.{f.name}": f for s, cls in classes.items() for f in settings_of(cls)}
+    kept = {k: g for k, g in given.items() if k in known or not _droppable(k, g, given)}
+    for key, value in kept.items():
+        if key not in known:
+            raise _unknown(key, value, known, components)
+    records = {s: build(cls, _section(s, kept, known), f"[{s}]") for s, cls in classes.items()}
+    for name in records["run"].passes:
+        registry.get("pass", name)
+    return Config(
+        run=records.pop("run"),
+        engine=records.pop("engine"),
+        final=records.pop("final"),
+        components={kind: records.get(kind) for kind in KINDS},
+        origins={key: kept[key].origin if key in kept else "default" for key in known},
+    )
+
+
+def _section(section: str, given: Mapping[str, Given], known: Mapping[str, Any]) -> dict[str, Any]:
+    values = {}
+    for key, value in given.items():
+        if key.partition(".")[0] == section:
+            setting, where = known[key], f"{value.origin}: {key}"
+            values[setting.name] = coerce(value.value, setting.type, where, finite=setting.finite)
+    return values
+
+
+def _droppable(key: str, given: Given, all_given: Mapping[str, Given]) -> bool:
+    """Whether a proposal may lapse: it was meant for another component than the one picked."""
+    section = key.partition(".")[0]
+    pick = all_given.get(f"run.{section}")
+    own = section == given.source
+    return bool(given.source) and not own and pick is not None and pick.source != given.source
+
+
+def _unknown(
+    key: str, given: Given, known: Mapping[str, Any], components: Mapping[str, Component]
+) -> ConfigError | PluginError:
+    section, _, name = key.partition(".")
+    names = [k.partition(".")[2] for k in known if k.startswith(f"{section}.")]
+    owner = f"{section} '{components[section].name}'" if section in components else f"[{section}]"
+    if given.source:
+        return PluginError(f"{given.origin}: {owner} has no setting '{name}'", nearest(name, names))
+    what = f"has no setting '{name}'" if names else f"has no settings (got '{name}')"
+    return ConfigError(
+        f"{given.origin}: {key}: {owner} {what}", nearest(name, names) if names else ""
+    )
