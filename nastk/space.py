@@ -62,6 +62,8 @@ class SearchSpace(ABC):
         input: what a generator eats.
         settings: the values the space was made with (widths and the like), plain JSON data.
         decisions: in the order of the integer codes; generator's before discriminator's.
+        head: names of the generator's modules that every prefix shares and that go on training
+            while a prefix is frozen (the layer that makes the image).
     """
 
     name: str
@@ -69,6 +71,7 @@ class SearchSpace(ABC):
     input: InputSpec
     settings: Mapping[str, Any]
     decisions: tuple[Decision, ...]
+    head: tuple[str, ...] = ("out",)
 
     # -- networks: what a subclass writes ------------------------------------------------------
 
@@ -89,7 +92,10 @@ class SearchSpace(ABC):
     # -- rules: what a subclass may refine -----------------------------------------------------
 
     def problems(self, choices: Choices) -> list[str]:
-        """Return one line per rule that the (active) choices break; default: none."""
+        """Return one line per rule that the (active) choices break; default: none.
+
+        Must bear choices of a prefix only.
+        """
         return []
 
     def repair(self, choices: Choices) -> dict[str, str]:
@@ -99,6 +105,10 @@ class SearchSpace(ABC):
     def inactive(self, choices: Choices) -> set[str]:
         """Return further decisions that cannot influence the image (dead edges); default: none."""
         return set()
+
+    def reference(self) -> dict[str, str] | None:
+        """Return choices whose cost is the default limit of a search; default: none."""
+        return None
 
     def prefix_task(self, blocks: int) -> Task:
         """Return the task of the first ``blocks`` blocks (e.g. a smaller image); default: same."""
@@ -179,15 +189,18 @@ class SearchSpace(ABC):
         return 1 + max((d.block for d in self.decisions if d.role == "generator"), default=0)
 
     def block(self, index: int) -> tuple[Decision, ...]:
-        """Return the generator decisions of 0-based block ``index``."""
-        return tuple(d for d in self.decisions if d.role == "generator" and d.block == index)
+        """Return the generator decisions of 0-based block ``index``.
+
+        A decision of kind ``depth`` is none of them: the number of blocks implies it.
+        """
+        return tuple(d for d in self._blockwise() if d.block == index)
 
     def prefix(self, choices: Choices, blocks: int) -> dict[str, str]:
         """Return only the generator's choices of the first ``blocks`` blocks."""
         return {
             d.name: choices[d.name]
-            for d in self.decisions
-            if d.role == "generator" and d.block < blocks and d.name in choices
+            for d in self._blockwise()
+            if d.block < blocks and d.name in choices
         }
 
     def size(self) -> int:
@@ -251,12 +264,7 @@ class SearchSpace(ABC):
         """
         canonical = self.canonical(choices)
         for name, option in canonical.items():
-            allowed = self.decision(name).allowed
-            if option not in allowed:
-                raise SpaceError(
-                    f"decision '{name}': option '{option}' is closed here, "
-                    f"expected one of {', '.join(allowed)}"
-                )
+            _open_option(self.decision(name), option)
         broken = self.problems(canonical)
         if broken:
             raise SpaceError(f"space '{self.name}': {broken[0]}")
@@ -339,6 +347,9 @@ class SearchSpace(ABC):
         settings = dict(self.settings)
         return digest([self.name, settings, list(self.task.image), listing])[:12]
 
+    def _blockwise(self) -> list[Decision]:
+        return [d for d in self.decisions if d.role == "generator" and d.kind != "depth"]
+
     def _cells(self, role: str, choices: Choices) -> list[list[Decision]]:
         cells: dict[str, list[Decision]] = {}
         for decision in self.active(choices):
@@ -362,7 +373,7 @@ class SearchSpace(ABC):
                     f"decision '{decision.name}': got code {code}, "
                     f"expected 0 to {len(decision.options) - 1}"
                 )
-            choices[decision.name] = decision.options[code]
+            choices[decision.name] = _open_option(decision, decision.options[code])
         if rest:
             raise SpaceError(
                 f"space '{self.name}': got {len(codes)} {role} codes, "
@@ -374,6 +385,15 @@ def _holds(decision: Decision, choices: Choices) -> bool:
     if not decision.when:
         return True
     return any(all(choices.get(n) in opts for n, opts in c.items()) for c in decision.when)
+
+
+def _open_option(decision: Decision, option: str) -> str:
+    if option not in decision.allowed:
+        raise SpaceError(
+            f"decision '{decision.name}': option '{option}' is closed here, "
+            f"expected one of {', '.join(decision.allowed)}"
+        )
+    return option
 
 
 def _cheapest(decision: Decision) -> str:

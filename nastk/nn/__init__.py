@@ -1,1 +1,1 @@
-
+"""Choices, layers, transfer, complexity and fingerprints: the torch side of search spaces."""

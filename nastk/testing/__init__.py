@@ -1,1 +1,1 @@
-
+"""Contract suites and toy components for authors of plugins."""
