@@ -19,10 +19,19 @@ class Transferred:
     Attributes:
         copied: modules of the target that took weights.
         fresh: modules of the target with weights of their own that the source has not.
+        inherited: ids of the target's modules whose weights all come from the source.
+        widened: sliced layers that took weights and gained inputs, with the names of those.
     """
 
     copied: list[str] = field(factory=list)
     fresh: list[str] = field(factory=list)
+    inherited: set[int] = field(factory=set)
+    widened: list[tuple[SlicedConv2d, tuple[str, ...]]] = field(factory=list)
+
+    def take(self, name: str, module: nn.Module) -> None:
+        """Note that ``module`` took all of its weights."""
+        self.copied.append(name)
+        self.inherited.add(id(module))
 
 
 def transfer(source: Network, target: Network) -> Transferred:
@@ -98,11 +107,16 @@ def _copy(s: nn.Module, t: nn.Module, name: str, to: Transferred) -> None:
             to.fresh.append(name)
             return
         t.copy_slices(s)
-        to.copied.append(name)
+        gained = tuple(source for source in t.slices if source not in s.slices)
+        if gained:
+            to.copied.append(name)
+            to.widened.append((t, gained))
+        else:
+            to.take(name, t)
         return
     if isinstance(t, FlatLinear) and isinstance(s, FlatLinear):
         t.copy_slices(s)
-        to.copied.append(name)
+        to.take(name, t)
         return
     if not own:
         return
@@ -112,7 +126,7 @@ def _copy(s: nn.Module, t: nn.Module, name: str, to: Transferred) -> None:
     ):
         for key, value in own.items():
             value.copy_(theirs[key])
-        to.copied.append(name)
+        to.take(name, t)
     else:
         to.fresh.append(name)
 
