@@ -1,1 +1,1 @@
-
+"""How good a candidate is: extractors, distances, paired metrics, size and latency."""

@@ -1,0 +1,16 @@
+"""The evaluators of the root distribution; imports no torch."""
+
+from __future__ import annotations
+
+from nastk.registry import Component
+
+COMPONENTS: list[Component] = [
+    Component(
+        kind="evaluator",
+        name="standard",
+        factory="nastk.metrics.evaluator:standard",
+        config="nastk.metrics.config:EvaluatorConfig",
+        summary="distances of generated to real images under a named extractor, in-painting, "
+        "accuracy, size",
+    )
+]

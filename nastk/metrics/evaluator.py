@@ -1,0 +1,389 @@
+"""``StandardEvaluator``: all candidates on one bank of inputs, judged by an outside referee."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from attrs import define, evolve, frozen
+from torch import Tensor, nn
+
+from nastk.data.batches import to_float, to_uint8
+from nastk.data.resize import RESIZER, resized
+from nastk.dataset import HIDDEN, Dataset, Split, SplitName
+from nastk.errors import PairError, ShapeError, TrialError
+from nastk.evaluator import Candidate, Evaluator
+from nastk.metrics.bank import LatentBank, MaskedBank
+from nastk.metrics.config import LATENCY, METRICS, QUALIFIED, EvaluatorConfig
+from nastk.metrics.extractors import Extracted, Extractor, make_extractor, resolve_name
+from nastk.metrics.generative import (
+    GenerativeProtocol,
+    Reference,
+    extractor_card,
+    generative_metrics,
+    reference,
+)
+from nastk.metrics.latency import LatencyProtocol, evaluating, measure_latency
+from nastk.metrics.paired import HiddenErrors, accuracy, class_cross_entropy
+from nastk.objective import as_scores
+from nastk.records import Direction, Evaluation, Metric, MetricCard
+
+if TYPE_CHECKING:
+    from nastk.randomness import Randomness
+
+DISTANCES = frozenset(
+    {"extractor_fd", "log_fd", "extractor_kid", "extractor_is", "precision", "recall"}
+)
+KEPT_REFERENCES = 8
+"""References and resized splits held in memory; the oldest is dropped."""
+
+
+def standard(
+    config: EvaluatorConfig, *, dataset: Dataset, device: torch.device | str
+) -> StandardEvaluator:
+    """Return the standard evaluator; nothing is trained, loaded or downloaded yet."""
+    return StandardEvaluator(config, dataset=dataset, device=device)
+
+
+@frozen(eq=False)
+class _Images:
+    """What one generator made of the bank.
+
+    Attributes:
+        fake: ``(N, C, H, W)`` uint8.
+        errors: over hidden pixels; None for latent inputs.
+    """
+
+    fake: Tensor
+    errors: HiddenErrors | None
+
+
+@define
+class _Case:
+    """One candidate under measurement; ``found`` grows as it goes on.
+
+    Attributes:
+        candidate: what is measured.
+        split: real images as large as the generated ones.
+        bank: its inputs.
+        images: what it made of them.
+        card: what all of its metrics share.
+        found: metrics by name.
+    """
+
+    candidate: Candidate
+    split: Split
+    bank: LatentBank | MaskedBank
+    images: _Images
+    card: MetricCard
+    found: dict[str, Metric]
+
+    def value(self, name: str) -> float | None:
+        metric = self.found.get(name)
+        return None if metric is None else metric.value
+
+    def add(
+        self, name: str, value: float | None, card: MetricCard, direction: Direction | None = None
+    ) -> None:
+        finite = value if value is not None and math.isfinite(value) else None
+        self.found[name] = Metric(name, finite, direction or METRICS[name], card)
+
+
+class StandardEvaluator(Evaluator):
+    """Measures generators on one bank of inputs, the same for all candidates of a run.
+
+    The ``rating`` is what a search minimises. It is judged by a network that no candidate trained
+    or trained against, so that it means the same for all:
+
+    * image inputs, labelled data: ``class_cross_entropy + masked_l1``: does the completed image
+      keep its class in the eyes of the classifier, and does it match the hidden pixels;
+    * image inputs without labels: ``log_fd + masked_l1``;
+    * latent inputs: ``log_fd``.
+
+    Its card says which. The test split is measured with ``final_samples`` images and, where
+    ``latency`` is set, timed.
+
+    Args:
+        config: what to measure.
+        dataset: where real images come from; a split is opened at each ``evaluate``.
+        device: where generators and extractor run.
+
+    Raises:
+        PairError: the extractor does not fit the data.
+        ConfigError: the extractor has no weights.
+    """
+
+    name = "standard"
+    metrics: Mapping[str, Direction] = {
+        **METRICS,
+        **LATENCY,
+        **{plain: METRICS[name] for name, plain in QUALIFIED.items()},
+    }
+
+    def __init__(
+        self, config: EvaluatorConfig, *, dataset: Dataset, device: torch.device | str = "cpu"
+    ) -> None:
+        self.config = config
+        self._dataset = dataset
+        self._device = torch.device(device)
+        self._extractor: Extractor | None = None
+        self._referee: Extractor | None = None
+        self._references: dict[tuple[str, int, tuple[int, ...], str], Reference] = {}
+        self._resized: dict[tuple[str, int, int], Split] = {}
+        if resolve_name(config, dataset) == "inception-v3":
+            from nastk.metrics.inception import check_available
+
+            check_available(config.inception_weights, config.inception_download)
+
+    @property
+    def extractor(self) -> Extractor:
+        """The feature extractor; trained or loaded when first asked for."""
+        if self._extractor is None:
+            self._extractor = make_extractor(self.config, self._dataset, self._device)
+        return self._extractor
+
+    @property
+    def referee(self) -> Extractor | None:
+        """The classifier of the data's classes, often the extractor itself; None without labels."""
+        if self.extractor.classes or not self._dataset.classes:
+            return self.extractor if self.extractor.classes else None
+        if self._referee is None:
+            named = EvaluatorConfig(extractor="small-cnn")
+            self._referee = make_extractor(named, self._dataset, self._device)
+        return self._referee
+
+    def evaluate(
+        self, candidates: Sequence[Candidate], split: SplitName, randomness: Randomness
+    ) -> list[Evaluation]:
+        """Return one evaluation per candidate, in order; see :class:`nastk.evaluator.Evaluator`.
+
+        Opens the split once for all candidates.
+
+        Raises:
+            TrialError: a generator makes values that are not finite (status ``diverged``).
+            PairError: a candidate has no generator, or its input does not fit the data.
+            ShapeError: a generator makes images of another number of channels.
+        """
+        data = self._dataset.split(split, self._device)
+        return [Evaluation(self._measure(c, data, randomness)) for c in candidates]
+
+    def _measure(
+        self, candidate: Candidate, data: Split, randomness: Randomness
+    ) -> dict[str, Metric]:
+        generator = candidate.generator
+        if generator is None:
+            raise PairError("evaluator 'standard' needs trained networks, got an architecture only")
+        bank = self._bank(candidate, data, randomness)
+        images = self._generate(generator, bank)
+        height, width = images.fake.shape[2:]
+        split = self._at_size(data, height, width)
+        card = self._card(candidate, split, bank, images)
+        case = _Case(candidate, split, bank, images, card, {})
+        fake = self.extractor.extract(images.fake, self.config.batch_size)
+        self._add_distances(case, fake)
+        self._add_paired(case, fake)
+        self._add_accuracy(case)
+        self._add_complexity(case, generator)
+        self._add_latency(case, generator)
+        self._add_rating(case)
+        return {n: m for n, m in case.found.items() if self._shown(n)}
+
+    # -- images --------------------------------------------------------------------------------
+
+    def _bank(
+        self, candidate: Candidate, data: Split, randomness: Randomness
+    ) -> LatentBank | MaskedBank:
+        spec = candidate.space.input
+        samples = self.config.final_samples if data.name == "test" else self.config.samples
+        if spec.kind == "latent":
+            return LatentBank(spec, samples, randomness)
+        split = self._at_size(data, spec.shape[1], spec.shape[2])
+        return MaskedBank(spec, split, samples, self.config.mask_size, randomness)
+
+    def _generate(self, generator: nn.Module, bank: LatentBank | MaskedBank) -> _Images:
+        errors = HiddenErrors() if isinstance(bank, MaskedBank) else None
+        finite = torch.ones((), dtype=torch.bool, device=self._device)
+        parts = []
+        with evaluating(generator), torch.no_grad():
+            for inputs in bank.batches(self.config.batch_size, self._device):
+                fake = generator(inputs.given)
+                self._check_shape(fake, len(inputs.given))
+                finite &= fake.isfinite().all()
+                parts.append(to_uint8(fake))
+                if errors is not None and inputs.real is not None and inputs.mask is not None:
+                    errors.add(fake, inputs.real, inputs.mask)
+        if not bool(finite):
+            raise TrialError("the generator makes values that are not finite", status="diverged")
+        return _Images(torch.cat(parts), errors)
+
+    def _check_shape(self, fake: Tensor, n: int) -> None:
+        channels = self._dataset.shape[0]
+        if fake.ndim != 4 or fake.shape[:2] != (n, channels):
+            raise ShapeError(
+                f"generator: got images {tuple(fake.shape)}, expected ({n}, {channels}, H, W)"
+            )
+
+    def _at_size(self, split: Split, height: int, width: int) -> Split:
+        if tuple(split.images.shape[2:]) == (height, width):
+            return split
+        key = (split.content, height, width)
+        if key not in self._resized:
+            _make_room(self._resized)
+            self._resized[key] = resized(split, height, width)
+        return self._resized[key]
+
+    # -- metrics -------------------------------------------------------------------------------
+
+    def _add_distances(self, case: _Case, fake: Extracted) -> None:
+        wanted = DISTANCES & frozenset(self.config.metrics or METRICS)
+        if self._rates_by_distance(case):
+            wanted |= {"log_fd"}
+        if not wanted:
+            return
+        protocol = GenerativeProtocol(
+            kid_subset_size=self.config.kid_subset_size,
+            kid_subsets=self.config.kid_subsets,
+            isc_splits=self.config.isc_splits,
+            prc_neighbours=self.config.prc_neighbours,
+        )
+        real = self._reference(case.split)
+        case.found.update(
+            generative_metrics(real, fake, self.extractor, case.card, protocol, wanted)
+        )
+
+    def _reference(self, split: Split) -> Reference:
+        n = min(self.config.real_samples or len(split), len(split))
+        key = (split.content, n, tuple(split.images.shape[1:]), self.extractor.weights_hash)
+        if key not in self._references:
+            _make_room(self._references)
+            chosen = torch.arange(n) * len(split) // n  # a split may be ordered by class
+            images = split.images[chosen.to(split.images.device)]
+            found = self.extractor.extract(images, self.config.batch_size)
+            self._references[key] = reference(found.features)
+        return self._references[key]
+
+    def _add_paired(self, case: _Case, fake: Extracted) -> None:
+        errors, bank = case.images.errors, case.bank
+        if errors is None or not isinstance(bank, MaskedBank):
+            return
+        card = evolve(case.card, n_real=len(bank))
+        case.add("masked_l1", errors.masked_l1(), card)
+        case.add("psnr", errors.psnr(), card)
+        referee = self.referee
+        if referee is None:
+            return
+        if referee is not self.extractor:
+            fake = referee.extract(case.images.fake, self.config.batch_size)
+        assert fake.logits is not None
+        seen = int((bank.labels != HIDDEN).sum())
+        judged = extractor_card(referee, card, seen, seen)
+        entropy = class_cross_entropy(fake.logits, bank.labels.cpu(), self._dataset.classes)
+        case.add("class_cross_entropy", entropy, judged)
+
+    def _add_accuracy(self, case: _Case) -> None:
+        discriminator, split = case.candidate.discriminator, case.split
+        if discriminator is None or not self._dataset.classes or not self._wants("accuracy"):
+            return
+        parts = []
+        with evaluating(discriminator), torch.no_grad():
+            for images in torch.split(split.images, self.config.batch_size):
+                classes = as_scores(discriminator(to_float(images))).classes
+                if classes is None:
+                    return
+                parts.append(classes)
+        value = accuracy(torch.cat(parts), split.labels, self._dataset.classes)
+        seen = int((split.labels != HIDDEN).sum())
+        card = MetricCard(
+            n_real=seen,
+            split=split.name,
+            data=split.content,
+            weights_kind="live",
+            dtype="float32",
+            extra={"network": "discriminator"},
+        )
+        case.add("accuracy", value, card)
+
+    def _add_complexity(self, case: _Case, generator: nn.Module) -> None:
+        if not (self._wants("parameters") or self._wants("macs")):
+            return
+        from nastk.nn.complexity import count
+
+        shape = tuple(case.candidate.space.input.shape)
+        found = count(_derived(case.candidate, generator), shape)
+        card = MetricCard(extra={"network": "generator", "input": list(shape)})
+        case.add("parameters", float(found.parameters), card)
+        case.add("macs", float(found.macs), card)
+
+    def _add_latency(self, case: _Case, generator: nn.Module) -> None:
+        if not self.config.latency or case.split.name != "test":
+            return
+        protocol = LatencyProtocol(
+            threads=self.config.latency_threads,
+            repeats=self.config.latency_repeats,
+            weights_kind=case.candidate.weights,
+        )
+        shape = tuple(case.candidate.space.input.shape)
+        case.found.update(measure_latency(generator, shape, self._device, protocol))
+
+    def _add_rating(self, case: _Case) -> None:
+        terms = ["log_fd" if self._rates_by_distance(case) else "class_cross_entropy"]
+        if case.images.errors is not None:
+            terms.append("masked_l1")
+        values = [case.value(term) for term in terms]
+        known = [v for v in values if v is not None]
+        judged = case.found[terms[0]].card
+        card = evolve(judged, extra={**judged.extra, "formula": " + ".join(terms)})
+        case.add("rating", sum(known) if len(known) == len(values) else None, card)
+
+    # -- small things --------------------------------------------------------------------------
+
+    def _rates_by_distance(self, case: _Case) -> bool:
+        bank = case.bank
+        labelled = isinstance(bank, MaskedBank) and bool((bank.labels != HIDDEN).any())
+        return not (labelled and self._dataset.classes)
+
+    def _card(
+        self, candidate: Candidate, split: Split, bank: LatentBank | MaskedBank, images: _Images
+    ) -> MetricCard:
+        extra: dict[str, object] = {
+            "input": candidate.space.input.kind,
+            "image": list(images.fake.shape[1:]),
+        }
+        if bank.mask_size:
+            extra["mask_size"] = bank.mask_size
+        if tuple(split.images.shape[1:]) != tuple(self._dataset.shape):
+            extra["real_resizer"] = RESIZER
+        return MetricCard(
+            n_fake=len(bank),
+            split=split.name,
+            data=split.content,
+            weights_kind=candidate.weights,
+            dtype="float32",
+            extra=extra,
+        )
+
+    def _wants(self, name: str) -> bool:
+        return not self.config.metrics or name in self.config.metrics
+
+    def _shown(self, name: str) -> bool:
+        ours = {plain: name for name, plain in QUALIFIED.items()}.get(name, name)
+        return ours == "rating" or ours in LATENCY or self._wants(ours)
+
+
+def _derived(candidate: Candidate, generator: nn.Module) -> nn.Module:
+    """Return the derived network of a supernet's active path on ``meta``; others unchanged."""
+    from nastk.nn.choice import Network, build_derived
+    from nastk.randomness import Randomness
+
+    if not isinstance(generator, Network) or generator.derived:
+        return generator
+    choices = {**generator.choices, **generator.selection.path}
+    with torch.device("meta"), Randomness(0).scoped("meta"):
+        return build_derived(candidate.space, "generator", choices, candidate.extra.get("blocks"))
+
+
+def _make_room(kept: dict[Any, Any]) -> None:
+    while len(kept) >= KEPT_REFERENCES:
+        del kept[next(iter(kept))]
