@@ -24,9 +24,7 @@ def _share(instance: object, attribute: Attribute[Any], value: Any) -> None:
 
 
 def _image_size(instance: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and (
-        not _is_number(value) or value != int(value) or not MIN_SIZE <= value <= MAX_SIZE
-    ):
+    if value is not None and (not _is_integer(value) or not MIN_SIZE <= value <= MAX_SIZE):
         raise ValueError(
             f"{attribute.name}: got {value!r}, expected pixels from {MIN_SIZE} to {MAX_SIZE}"
         )
@@ -41,7 +39,7 @@ def _some_image_size(instance: object, attribute: Attribute[Any], value: Any) ->
 
 
 def _channels(instance: object, attribute: Attribute[Any], value: Any) -> None:
-    if value is not None and (isinstance(value, bool) or value not in (1, 3)):
+    if value is not None and (not _is_integer(value) or value not in (1, 3)):
         raise ValueError(
             f"{attribute.name}: got {value!r}, expected 1 (grey), 3 (RGB) or none (as they are)"
         )
@@ -53,7 +51,11 @@ def _switch(instance: object, attribute: Attribute[Any], value: Any) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _absolute(path: Any) -> str:

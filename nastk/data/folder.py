@@ -56,7 +56,7 @@ def folder(config: FolderConfig, *, seed: int, device: str) -> InMemoryDataset:
     grey = _all_grey(files)
     channels = config.channels or (1 if grey else 3)
     assert config.image_size is not None
-    size = int(config.image_size)
+    size = config.image_size
     images = np.stack([read_image(path, size, channels) for path in files])
     return load("folder", Source(images, labels, names), config, seed=seed, device=device)
 

@@ -148,8 +148,8 @@ def load(
 
 def _shaped(images: Pixels, config: DatasetConfig) -> Pixels:
     if config.image_size is not None:
-        images = resize_images(images, int(config.image_size))
-    return images if config.channels is None else convert_channels(images, int(config.channels))
+        images = resize_images(images, config.image_size)
+    return images if config.channels is None else convert_channels(images, config.channels)
 
 
 def _partition(name: str, source: Source, shares: Shares, seed: int) -> Partition:

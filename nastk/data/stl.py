@@ -67,7 +67,7 @@ def _images(path: Path, size: int | None) -> NDArray[np.uint8]:
             "stl10", path, f"got {data.size} bytes, expected a multiple of {3 * SIDE * SIDE}"
         )
     # The files hold each image column by column.
-    images = data.reshape(-1, 3, SIDE, SIDE).transpose(0, 1, 3, 2)
+    images: NDArray[np.uint8] = data.reshape(-1, 3, SIDE, SIDE).transpose(0, 1, 3, 2)
     if size is not None:
         images = resize_images(images, int(size))
     return images
