@@ -1,0 +1,62 @@
+"""AutoGAN for nastk: a space of convolutional generators and a controller that searches any space.
+
+Source: X. Gong, S. Chang, Y. Jiang, Z. Wang, ICCV 2019 (arXiv:1908.03835) and its public code.
+"""
+
+from nastk import hookimpl
+from nastk.registry import Component
+
+_ARCHITECTURES = {
+    "A": "1 0 1 1 / 1 0 0 1 1 / 1 0 1 0 3",
+    "B": "1 0 1 1 / 1 0 1 1 1 / 1 0 1 1 3",
+    "C": "1 1 1 1 / 1 0 0 1 1 / 1 0 1 0 3",
+}
+_SCRIPT_TRAINER = {
+    "run.objective": "hinge",
+    "run.passes": ["spectral-norm"],
+    "trainer.g_lr": 2e-4,
+    "trainer.d_lr": 2e-4,
+    "trainer.beta1": 0.0,
+    "trainer.beta2": 0.9,
+    "trainer.eps": 1e-8,
+    "trainer.batch_size": 64,
+    "trainer.g_batch_size": 128,
+    "trainer.n_critic": 5,
+    "trainer.d_update": "joint",
+    "trainer.fakes_for_d": "train",
+    "trainer.ema_decay": 0.999,
+    "trainer.ema_warmup": False,
+    "trainer.init": "xavier-conv",
+    "trainer.sampling": "epoch",
+    "trainer.flips": False,
+    "trainer.lr_decay": "none",
+}
+
+
+@hookimpl
+def register_components() -> list[Component]:
+    """Return the ``autogan`` space."""
+    return [_SPACE]
+
+
+_SPACE = Component(
+    kind="space",
+    name="autogan",
+    factory="nastk_autogan.space:make",
+    config="nastk_autogan.config:SpaceConfig",
+    summary="latent-to-image generators of three cells (373,248 of them), grown cell by cell",
+    defaults={**_SCRIPT_TRAINER, "inspect.image": "3x32x32", "inspect.classes": 0},
+    presets={
+        "official-script": {"space.generator_width": 128, "space.discriminator_width": 64},
+        "official-defaults": {
+            "space.generator_width": 64,
+            "space.discriminator_width": 64,
+            "run.passes": [],
+            "trainer.g_batch_size": 64,
+            "trainer.n_critic": 1,
+            "trainer.init": "normal",
+        },
+        "corrected": {"space.generator_width": 128, "space.discriminator_width": 64},
+    },
+    architectures=_ARCHITECTURES,
+)
