@@ -104,5 +104,5 @@ class Objective(ABC):
         """Return everything that changes, as tensors and JSON."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027
         """Restore what :meth:`state_dict` returned."""

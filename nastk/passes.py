@@ -33,5 +33,5 @@ class NetworkPass(ABC):
         Called once per built network, before initialisation.
         """
 
-    def progress(self, network: nn.Module, progress: float) -> None:
+    def progress(self, network: nn.Module, progress: float) -> None:  # noqa: B027
         """Told the share of training done (0 to 1) now and then, for schedules."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from torch import Generator
 
 
 def derive_seed(seed: int, name: str) -> int:
@@ -32,7 +33,7 @@ class Randomness:
         self.seed = seed
         self.device = device
         self._numpy: dict[str, np.random.Generator] = {}
-        self._torch: dict[str, torch.Generator] = {}
+        self._torch: dict[str, Generator] = {}
         self._scopes: dict[str, dict[str, torch.Tensor]] = {}
 
     def numpy(self, name: str) -> np.random.Generator:
@@ -43,13 +44,13 @@ class Randomness:
             self._numpy[name] = np.random.Generator(np.random.PCG64(derive_seed(self.seed, name)))
         return self._numpy[name]
 
-    def torch(self, name: str) -> torch.Generator:
+    def torch(self, name: str) -> Generator:
         """Return the torch generator of stream ``name``, on the device."""
         if name not in self._torch:
             self._torch[name] = self.fixed(name)
         return self._torch[name]
 
-    def fixed(self, name: str) -> torch.Generator:
+    def fixed(self, name: str) -> Generator:
         """Return a fresh torch generator at the start of stream ``name``; it is not saved.
 
         For banks of inputs that must be the same at every call.
@@ -77,7 +78,7 @@ class Randomness:
             _set_global_state(self._scopes[name], cuda)
         else:
             seed = derive_seed(self.seed, name)
-            torch.random.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             if cuda is not None:
                 torch.cuda.default_generators[cuda.index or 0].manual_seed(seed)
         try:
@@ -96,20 +97,23 @@ class Randomness:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; other streams start afresh."""
+        """Restore what :meth:`state_dict` returned; other streams start afresh.
+
+        Generators handed out before stay those of their streams.
+        """
         self.seed = state["seed"]
-        self._numpy, self._torch, self._scopes = {}, {}, {}
-        for name, saved in state["numpy"].items():
-            self.numpy(name).bit_generator.state = saved
-        for name, saved in state["torch"].items():
-            self.torch(name).set_state(saved)
+        for name in {*self._numpy, *state["numpy"]}:
+            fresh = Randomness(self.seed).numpy(name).bit_generator.state
+            self.numpy(name).bit_generator.state = state["numpy"].get(name, fresh)
+        for name in {*self._torch, *state["torch"]}:
+            self.torch(name).set_state(state["torch"].get(name, self.fixed(name).get_state()))
         self._scopes = {n: dict(s) for n, s in state["scopes"].items()}
 
 
 def _global_state(cuda: torch.device | None) -> dict[str, torch.Tensor]:
     import torch
 
-    state = {"cpu": torch.random.default_generator.get_state()}
+    state = {"cpu": torch.default_generator.get_state()}
     if cuda is not None:
         state["cuda"] = torch.cuda.get_rng_state(cuda)
     return state
@@ -118,6 +122,6 @@ def _global_state(cuda: torch.device | None) -> dict[str, torch.Tensor]:
 def _set_global_state(state: Mapping[str, torch.Tensor], cuda: torch.device | None) -> None:
     import torch
 
-    torch.random.default_generator.set_state(state["cpu"])
+    torch.default_generator.set_state(state["cpu"])
     if cuda is not None and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], cuda)

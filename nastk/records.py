@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -22,6 +22,10 @@ Role = Literal["generator", "discriminator"]
 Direction = Literal["minimise", "maximise"]
 Choices = Mapping[str, str]
 """Decision name → option name."""
+
+
+def _strings(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
 
 
 def _freeze(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -57,13 +61,13 @@ class Decision:
     """
 
     name: str
-    options: tuple[str, ...] = field(converter=tuple)
+    options: tuple[str, ...] = field(converter=_strings)
     role: Role = "generator"
     block: int = 0
     cell: str = ""
     kind: str = "op"
     when: tuple[Mapping[str, tuple[str, ...]], ...] = ()
-    allowed: tuple[str, ...] = field(converter=tuple, default=())
+    allowed: tuple[str, ...] = field(converter=_strings, default=())
     costs: tuple[float, ...] = ()
     tags: Mapping[str, str] = field(converter=_freeze, factory=dict)
 
@@ -111,7 +115,7 @@ class Task:
             the semi-supervised objective), 0 for none.
     """
 
-    image: tuple[int, int, int] = field(converter=tuple)
+    image: tuple[int, int, int]
     classes: int = 0
     class_logits: int = 0
 
@@ -121,7 +125,7 @@ class InputSpec:
     """What a generator eats: ``latent`` of shape (L,), or ``image`` of shape (C, H, W)."""
 
     kind: Literal["latent", "image"]
-    shape: tuple[int, ...] = field(converter=tuple)
+    shape: tuple[int, ...]
 
 
 @frozen
@@ -310,8 +314,6 @@ def _converter() -> Any:
         from cattrs.preconf.json import make_converter
 
         converter = make_converter(forbid_extra_keys=True)
-        is_mapping = lambda cls: getattr(cls, "__origin__", None) is Mapping  # noqa: E731
-        del is_mapping
         converter.register_unstructure_hook(MappingProxyType, dict)
         _CONVERTER.append(converter)
     return _CONVERTER[0]

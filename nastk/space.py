@@ -1,4 +1,4 @@
-"""``SearchSpace``: all architectures allowed, with rules, and the one definition of the networks."""
+"""``SearchSpace``: all architectures allowed, with rules, and the one definition of networks."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class SearchSpace(ABC):
                 )
         narrowed = copy.copy(self)
         narrowed.decisions = tuple(
-            evolve(d, allowed=tuple(o for o in d.allowed if o in options[d.name]))
+            evolve(d, allowed=[o for o in d.allowed if o in options[d.name]])
             if d.name in options
             else d
             for d in self.decisions
@@ -331,6 +331,34 @@ class SearchSpace(ABC):
                 if d.role == "discriminator" and len(d.allowed) == 1:
                     choices[d.name] = d.allowed[0]
         return self.architecture(choices)
+
+    def parse_prefix(self, codes: str, blocks: int) -> dict[str, str]:
+        """Return the choices of codes that may stop after the generator's first ``blocks`` blocks.
+
+        Raises:
+            SpaceError: as :meth:`parse`, or a decision of those blocks has no code.
+        """
+        side = codes.replace("/", " ").replace(",", " ").strip("[] ")
+        rest, choices = _integers(side), dict[str, str]()
+        for decision in self.decisions:
+            if decision.role != "generator" or not rest or not _holds(decision, choices):
+                continue
+            code = rest.pop(0)
+            if not 0 <= code < len(decision.options):
+                raise SpaceError(
+                    f"decision '{decision.name}': got code {code}, "
+                    f"expected 0 to {len(decision.options) - 1}"
+                )
+            choices[decision.name] = decision.options[code]
+        if rest:
+            raise SpaceError(f"space '{self.name}': got {len(rest)} generator codes too many")
+        for decision in self.decisions:
+            wanted = decision.role == "generator" and decision.block < blocks
+            if wanted and decision.name not in choices and _holds(decision, choices):
+                raise SpaceError(f"space '{self.name}': decision '{decision.name}' has no code")
+            if decision.role == "discriminator" and len(decision.allowed) == 1:
+                choices[decision.name] = decision.allowed[0]
+        return choices
 
     def one_hot(self, architecture: Architecture) -> list[float]:
         """Return a fixed-length one-hot code; inactive decisions are all zero."""

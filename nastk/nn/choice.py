@@ -247,10 +247,11 @@ class _Pick:
         /,
         **named: Callable[[], nn.Module],
     ) -> nn.Module:
-        groups = {
-            (key if isinstance(key, tuple) else (key,)): builder
-            for key, builder in {**(options or {}), **named}.items()
-        }
+        given: list[tuple[str | tuple[str, ...], Callable[[], nn.Module]]] = [
+            *(options or {}).items(),
+            *named.items(),
+        ]
+        groups = {key if isinstance(key, tuple) else (key,): build for key, build in given}
         self._check_covered(decision, [option for group in groups for option in group])
         chosen = self.decided(decision)
         if chosen is not None:

@@ -85,8 +85,8 @@ def _pairs(
                 yield None, module, f"{path}[#{index}]"
         return
     if isinstance(s, Mixed | PerSize):
-        option = target.option_of(s.decision)
-        inner = _option(s, option) if option in source.selection.options[s.decision] else None
+        wanted = target.option_of(s.decision)
+        inner = _option(s, wanted) if wanted in source.selection.options[s.decision] else None
         yield from _pairs(inner, t, path, source, target)
         return
     yield s, t, path

@@ -9,6 +9,28 @@ _ARCHITECTURES = {
 }
 
 
+# Source: AICV-CUMT/STASGAN's training script; the presets decide its quirks.
+_TRAINING = {
+    "trainer.g_lr": 2e-4,
+    "trainer.d_lr": 2e-4,
+    "trainer.beta1": 0.5,
+    "trainer.beta2": 0.999,
+    "trainer.eps": 1e-7,
+    "trainer.batch_size": 32,
+    "trainer.d_update": "separate",
+    "trainer.fakes_for_d": "eval",
+    "trainer.sampling": "replacement",
+    "trainer.init": "glorot",
+    "trainer.mask_placement": "exclusive",
+}
+_CORRECTED = {
+    "space.first_slope": 0.2,
+    "trainer.fakes_for_d": "train",
+    "trainer.mask_placement": "inclusive",
+    "objective.reconstruction": 1.0,
+}
+
+
 @hookimpl
 def register_components() -> list[Component]:
     """Return the ``stasgan`` space."""
@@ -19,7 +41,20 @@ def register_components() -> list[Component]:
             factory="nastk_blockwise.space:make",
             config="nastk_blockwise.config:SpaceConfig",
             summary="U-shaped image-to-image generators of 2 to 4 units, grown unit by unit",
-            defaults={"inspect.image": "1x32x32", "inspect.classes": 10},
             architectures=_ARCHITECTURES,
-        )
+            defaults={
+                "inspect.image": "1x32x32",
+                "inspect.classes": 10,
+                "run.objective": "semi-supervised",
+                **_TRAINING,
+            },
+            presets={"official": {}, "corrected": _CORRECTED},
+        ),
+        Component(
+            kind="strategy",
+            name="blockwise",
+            factory="nastk_blockwise.strategy:BlockwiseStrategy",
+            config="nastk_blockwise.config:StrategyConfig",
+            summary="grow a generator block by block, with a beam and one referee per block",
+        ),
     ]

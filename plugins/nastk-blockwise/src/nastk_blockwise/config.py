@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import field, frozen
-from attrs.validators import and_, ge, gt, in_, le
+from attrs.validators import and_, ge, gt, in_, le, optional
 
 
-def _positive(default: int, text: str) -> int:
-    return field(default=default, validator=gt(0), metadata={"help": text})  # type: ignore[no-any-return]
+def _positive(default: int, text: str) -> Any:
+    return field(default=default, validator=gt(0), metadata={"help": text})
 
 
-def _share(default: float, text: str) -> float:
-    return field(  # type: ignore[no-any-return]
-        default=default, validator=and_(ge(0.0), le(1.0)), metadata={"help": text}
-    )
+def _share(default: float, text: str) -> Any:
+    return field(default=default, validator=and_(ge(0.0), le(1.0)), metadata={"help": text})
 
 
 @frozen
@@ -67,15 +65,15 @@ class StrategyConfig:
     )
     rate_images: int = _positive(5000, "validation images of a rating, all if there are fewer")
     recalibrate_batches: int = _positive(20, "training batches for batch-norm statistics")
-    max_parameters: int = field(
-        default=1_539_969,
-        validator=ge(0),
-        metadata={"help": "hard limit of the generator's parameters; 0 for none"},
+    max_parameters: int | None = field(
+        default=None,
+        validator=optional(ge(0)),
+        metadata={"help": "hard limit of G's parameters; 0 none; unset: the space's reference"},
     )
-    max_macs: int = field(
-        default=40_501_248,
-        validator=ge(0),
-        metadata={"help": "hard limit of the generator's MACs per image; 0 for none"},
+    max_macs: int | None = field(
+        default=None,
+        validator=optional(ge(0)),
+        metadata={"help": "hard limit of G's MACs per image; 0 none; unset: the reference's"},
     )
     soft_share: float = _share(0.5, "share of the parameter limit above which size is charged")
     kappa: float = field(

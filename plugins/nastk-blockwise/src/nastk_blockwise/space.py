@@ -101,8 +101,7 @@ class StasganSpace(SearchSpace):
     def cheapest_completion(self, choices: Choices, blocks: int) -> dict[str, str]:
         """Return the prefix itself, or a single unit completed by the narrowest second one."""
         least = int(min(self.decision("depth").allowed))
-        full = super().cheapest_completion({**choices, "depth": str(max(blocks, least))}, -1)
-        return full
+        return super().cheapest_completion({**choices, "depth": str(max(blocks, least))}, -1)
 
     def _filters(self) -> dict[str, int]:
         widths = (m * self.config.generator_width for m in MULTIPLES)
@@ -242,10 +241,11 @@ class _Up(nn.Module):
 
 
 class _Joined(nn.Sequential):
-    """A sequence whose first layer takes several inputs, any but the last of them None."""
+    """A sliced convolution on several inputs, any but the last of them None, and what follows."""
 
     def forward(self, *inputs: Tensor | None) -> Tensor:
         first, *rest = self
+        assert isinstance(first, SlicedConv2d)
         x: Tensor = first(*inputs[-len(first.slices) :])
         for layer in rest:
             x = layer(x)
@@ -290,7 +290,8 @@ class _Generator(nn.Module):
         skip = self.down(x)
         deeper = self.inner(skip)
         inner = None if deeper is None else self.upsample(deeper)
-        return self.out(inner, self.upsample(skip))
+        image: Tensor = self.out(inner, self.upsample(skip))
+        return image
 
 
 def _batch_norm(channels: int) -> nn.Module:
