@@ -28,6 +28,7 @@ from nastk.config_sources import (
     from_file,
     from_flags,
     from_presets,
+    from_values,
     merge,
 )
 from nastk.errors import ConfigError, PluginError, nearest
@@ -45,6 +46,7 @@ __all__ = [
     "from_json",
     "parse_budget",
     "resolve",
+    "resolve_component",
 ]
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
@@ -242,6 +244,51 @@ def resolve(
     return _assemble(registry, merge([*user, *proposed]))
 
 
+def resolve_component(
+    registry: Registry,
+    kind: str,
+    name: str,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    preset: str = "",
+    saved: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return the settings of one component apart from any run, None without settings.
+
+    Args:
+        registry: where the component is looked for.
+        kind: of the component.
+        name: of the component.
+        flags: dotted key → text, strongest.
+        preset: one of the component's own presets, or empty.
+        saved: setting → value that was written down earlier, stronger than the preset.
+
+    Raises:
+        ConfigError: an unknown key or preset, or a value that does not fit.
+        PluginError: there is no such component.
+    """
+    component = registry.get(kind, name).component
+    if preset and preset not in component.presets:
+        raise ConfigError(
+            f"{kind} '{name}' has no preset '{preset}'", nearest(preset, component.presets)
+        )
+    layers = [
+        from_flags(flags or {}),
+        {f"{kind}.{k}": Given(v, "saved settings") for k, v in (saved or {}).items()},
+        from_values(component, component.presets.get(preset, {}), f"preset {preset}"),
+        from_defaults(component),
+    ]
+    cls = component.load_config()
+    known = {f"{kind}.{s.name}": s for s in (settings_of(cls) if cls is not None else ())}
+    given = merge(layers)
+    for key, value in given.items():
+        if key not in known and not value.source:
+            check_section(key, value)
+            raise _unknown(key, value, known, {kind: component})
+    kept = {key: value for key, value in given.items() if key in known}
+    return None if cls is None else build(cls, _section(kind, kept, known), f"[{kind}]")
+
+
 def from_json(document: Any, registry: Registry) -> Config:
     """Return the configuration that :meth:`Config.to_json` described.
 
@@ -265,11 +312,11 @@ def from_json(document: Any, registry: Registry) -> Config:
 def _component(registry: Registry, kind: str, given: Mapping[str, Given]) -> Component:
     fallback = next(s.default for s in settings_of(RunSettings) if s.name == kind)
     pick = given.get(f"run.{kind}", Given(fallback, "default"))
-    name = coerce(pick.value, str, f"{pick.origin}: run.{kind}")
+    name = coerce(pick.value, str, pick.where(f"run.{kind}"))
     try:
         return registry.get(kind, name).component
     except PluginError as error:
-        raise ConfigError(f"{pick.origin}: {error.message}", error.hint) from None
+        raise ConfigError(f"{pick.where(f'run.{kind}')}: {error.message}", error.hint) from None
 
 
 def _assemble(registry: Registry, given: Mapping[str, Given]) -> Config:
@@ -301,7 +348,7 @@ def _section(section: str, given: Mapping[str, Given], known: Mapping[str, Any])
     values = {}
     for key, value in given.items():
         if key.partition(".")[0] == section:
-            setting, where = known[key], f"{value.origin}: {key}"
+            setting, where = known[key], value.where(key)
             values[setting.name] = coerce(value.value, setting.type, where, finite=setting.finite)
     return values
 
@@ -323,6 +370,4 @@ def _unknown(
     if given.source:
         return PluginError(f"{given.origin}: {owner} has no setting '{name}'", nearest(name, names))
     what = f"has no setting '{name}'" if names else f"has no settings (got '{name}')"
-    return ConfigError(
-        f"{given.origin}: {key}: {owner} {what}", nearest(name, names) if names else ""
-    )
+    return ConfigError(f"{given.where(key)}: {owner} {what}", nearest(name, names) if names else "")

@@ -51,6 +51,10 @@ class Given:
     origin: str
     source: str = ""
 
+    def where(self, key: str) -> str:
+        """Return origin and key, as an error message names them."""
+        return self.origin if key in self.origin else f"{self.origin}: {key}"
+
 
 def merge(layers: Sequence[Mapping[str, Given]]) -> dict[str, Given]:
     """Return one layer of several, the strongest first."""
@@ -130,17 +134,17 @@ def from_presets(
         ConfigError: neither component has a preset of that name.
     """
     given = picked.get("run.preset", Given("", "default"))
-    name = coerce(given.value, str, f"{given.origin}: run.preset")
+    name = coerce(given.value, str, given.where("run.preset"))
     if not name:
         return []
     if name not in strategy.presets and name not in space.presets:
         raise ConfigError(
-            f"{given.origin}: run.preset: neither space '{space.name}' nor strategy "
+            f"{given.where('run.preset')}: neither space '{space.name}' nor strategy "
             f"'{strategy.name}' has a preset '{name}'",
             nearest(name, {*strategy.presets, *space.presets}),
         )
     return [
-        _proposed(c, c.presets.get(name, {}), f"preset {name} of {c.kind} {c.name}")
+        from_values(c, c.presets.get(name, {}), f"preset {name} of {c.kind} {c.name}")
         for c in (strategy, space)
     ]
 
@@ -148,10 +152,15 @@ def from_presets(
 def from_defaults(component: Component) -> dict[str, Given]:
     """Return the layer of what picking ``component`` changes."""
     origin = f"default of {component.kind} {component.name}"
-    return _proposed(component, component.defaults, origin)
+    return from_values(component, component.defaults, origin)
 
 
-def _proposed(component: Component, values: Mapping[str, Any], origin: str) -> dict[str, Given]:
+def from_values(component: Component, values: Mapping[str, Any], origin: str) -> dict[str, Given]:
+    """Return the layer of values that ``component`` proposes; ``inspect.*`` is left out.
+
+    Raises:
+        PluginError: a key has no section, or is not for a component to change.
+    """
     for key in values:
         section = key.partition(".")[0]
         if key in ("run.strategy", "run.space", "run.preset") or (
@@ -171,7 +180,7 @@ def check_section(key: str, given: Given) -> None:
     known = (*OWN, *KINDS)
     if not dot:
         raise ConfigError(
-            f"{given.origin}: '{key}' has no section, expected section.key",
+            f"{given.where(key)}: got no section, expected section.key",
             f"sections: {', '.join(known)}",
         )
     if section not in known:

@@ -234,6 +234,11 @@ def load(
     return registry
 
 
+def installed() -> list[Plugin]:
+    """Return the plugins that are installed, in loading order; nothing is imported or called."""
+    return [Plugin(s.name, s.distribution, s.version, (), ()) for s in _sources(True)]
+
+
 def normalise(name: str) -> str:
     """Return a distribution's name as packaging tools compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()

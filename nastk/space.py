@@ -302,7 +302,10 @@ class SearchSpace(ABC):
     # -- encodings -----------------------------------------------------------------------------
 
     def encode(self, architecture: Architecture) -> str:
-        """Return the integer codes: cells separated by `` / ``, G and D by `` | ``."""
+        """Return the integer codes: cells separated by `` / ``, G and D by `` | ``.
+
+        A prefix of blocks gives the codes of its own decisions.
+        """
         sides = []
         for role in ("generator", "discriminator"):
             cells = self._cells(role, architecture.choices)
@@ -381,7 +384,7 @@ class SearchSpace(ABC):
     def _cells(self, role: str, choices: Choices) -> list[list[Decision]]:
         cells: dict[str, list[Decision]] = {}
         for decision in self.active(choices):
-            if decision.role == role:
+            if decision.role == role and decision.name in choices:
                 cells.setdefault(decision.cell or f"block{decision.block}", []).append(decision)
         return list(cells.values())
 

@@ -1,0 +1,118 @@
+"""A run or its continuation on the screen: progress, interrupts, result and exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nastk.cli.common import App, one_line, print_table, say
+from nastk.cli.interrupts import interrupts
+from nastk.records import SCHEMA, Cost, Metric, to_json
+
+if TYPE_CHECKING:
+    from nastk.engine import Result, StopRequest
+    from nastk.events import Sink
+
+NOTHING_FOUND = 3
+
+
+def execute(app: App, as_json: bool, work: Callable[[Sequence[Sink], StopRequest], Result]) -> int:
+    """Do the work of a run under the user's eyes and hands; return the exit code."""
+    from nastk.cli.progress import JsonLines, screen
+    from nastk.engine import StopRequest
+
+    stop = StopRequest()
+    display = screen(app)
+    sinks: list[Sink] = [display, *app.registry.observers()]
+    if as_json:
+        sinks.append(JsonLines())
+    try:
+        with interrupts(stop.set) as signal:
+            result = work(sinks, stop)
+    finally:
+        display.close()
+    if as_json:
+        print_summary(result)
+    if result.interrupted:
+        say(f"interrupted; continue with: nastk resume {result.folder}")
+        return signal.code
+    if not as_json:
+        print_result(result)
+    if result.architecture is None:
+        say("no valid architecture was found")
+        return NOTHING_FOUND
+    return 0
+
+
+def print_summary(result: Result) -> None:
+    """Write the result as the last line of JSON."""
+    import json
+
+    architecture = result.architecture
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "type": "summary",
+        "folder": str(result.folder),
+        "interrupted": result.interrupted,
+        "codes": result.codes,
+        "architecture": None if architecture is None else to_json(architecture),
+        "metrics": {name: to_json(metric) for name, metric in result.metrics.items()},
+        "ledger": {phase: to_json(cost) for phase, cost in result.ledger.items()},
+    }
+    click.echo(json.dumps(document))
+
+
+def print_result(result: Result) -> None:
+    """Write architecture, metrics, cost and folder for a reader."""
+    if result.architecture is not None:
+        space = result.architecture.space
+        print_table([("architecture", f"{result.codes}   ({space})")])
+        print_metrics(result.metrics)
+    print_ledger(result.ledger)
+    print_table([("folder", str(Path(result.folder)))])
+
+
+def print_metrics(metrics: Mapping[str, Metric]) -> None:
+    """Write a table of metrics, each with the protocol behind it."""
+    if metrics:
+        click.echo()
+        print_table([("metric", "value", "", "protocol"), *map(_metric_row, metrics.values())])
+
+
+def print_ledger(ledger: Mapping[str, Cost]) -> None:
+    """Write what each phase cost, and the sum."""
+    total = sum(ledger.values(), start=Cost())
+    click.echo()
+    print_table(
+        [("cost", "steps", "images", "GMACs", "seconds")]
+        + [_cost_row(name, cost) for name, cost in [*ledger.items(), ("total", total)]]
+    )
+    click.echo()
+
+
+def _metric_row(metric: Metric) -> tuple[str, str, str, str]:
+    value = "none" if metric.value is None else f"{metric.value:.5g}"
+    spread = "" if metric.spread is None else f" ± {metric.spread:.2g}"
+    better = "lower is better" if metric.direction == "minimise" else "higher is better"
+    card = metric.card
+    facts = [card.extractor, card.split, card.weights_kind]
+    facts += [f"{card.n_real} real"] if card.n_real else []
+    facts += [f"{card.n_fake} generated"] if card.n_fake else []
+    return metric.name, value + spread, better, ", ".join(f for f in facts if f)
+
+
+def _cost_row(name: str, cost: Cost) -> tuple[str, ...]:
+    macs = f"{cost.macs / 1e9:,.0f}"
+    return name, f"{cost.steps:,}", f"{cost.images:,}", macs, f"{cost.seconds:,.0f}"
+
+
+def shown(value: Any) -> str:
+    """Return a plain value as one line, as a configuration file would write it."""
+    import json
+
+    if isinstance(value, str):
+        return one_line(value) or '""'
+    return json.dumps(value)

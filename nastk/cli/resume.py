@@ -1,0 +1,47 @@
+"""``nastk resume``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nastk.cli.common import App, flags_of, json_option, run_options, verbosity
+
+
+@click.command("resume", epilog="\b\nExample:\n  nastk resume runs/blockwise-stasgan-digits-0\n")
+@click.argument("folder")
+@run_options
+@click.option("--allow-changed", is_flag=True, help="go on although plugins changed")
+@json_option
+@verbosity
+@click.pass_context
+def command(
+    ctx: click.Context, folder: str, settings: tuple[str, ...], allow_changed: bool, as_json: bool
+) -> int:
+    """Continue an interrupted or killed run; needs nothing but its folder.
+
+    Flags are held against what the run was started with; a difference is refused.
+    """
+    from nastk import engine
+    from nastk.cli.execute import execute
+    from nastk.device import choose_device
+    from nastk.rundir import RunFolder
+
+    app = ctx.ensure_object(App)
+    overrides = flags_of(ctx, settings)
+    device = str(RunFolder.open(Path(folder)).document.get("device", ""))
+    if device.startswith("cuda"):
+        choose_device(device)
+    return execute(
+        app,
+        as_json,
+        lambda sinks, stop: engine.resume(
+            Path(folder),
+            app.registry,
+            sinks,
+            stop,
+            overrides=overrides or None,
+            allow_changed=allow_changed,
+        ),
+    )

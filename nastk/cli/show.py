@@ -1,0 +1,103 @@
+"""``nastk show``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nastk.cli.common import json_option, print_json, print_table, verbosity
+from nastk.errors import RunFolderError, SpaceError
+
+if TYPE_CHECKING:
+    from nastk.rundir import RunFolder
+
+_EXAMPLES = "\b\nExample:\n  nastk show runs/blockwise-stasgan-digits-0 --candidates\n"
+
+
+@click.command("show", epilog=_EXAMPLES)
+@click.argument("folder")
+@click.option("--candidates", is_flag=True, help="list every candidate, in order")
+@click.option("--config", "with_config", is_flag=True, help="show what the run was asked to do")
+@json_option
+@verbosity
+def command(folder: str, candidates: bool, with_config: bool, as_json: bool) -> None:
+    """Show what a run found, tried and cost; changes nothing."""
+    from nastk.rundir import RunFolder
+
+    run = RunFolder.open(Path(folder))
+    try:
+        summary = _summary(run, candidates, with_config)
+        if as_json:
+            print_json("summary", summary)
+        else:
+            _print(summary)
+    except (KeyError, TypeError, ValueError, AttributeError, SpaceError) as error:
+        raise RunFolderError(f"{folder}: malformed: {error}") from None
+
+
+def _summary(run: RunFolder, candidates: bool, with_config: bool) -> dict[str, Any]:
+    last: dict[str, Mapping[str, Any]] = {}
+    final: Mapping[str, Any] = {}
+    for event in run.read("events"):
+        last[str(event["type"])] = final = event
+    trials = list(run.read("candidates"))
+    generations = run.generations()
+    summary = {
+        "folder": str(run.path),
+        "created": str(run.document["created"]),
+        "device": str(run.document["device"]),
+        "components": dict(last.get("start", {}).get("components", {})),
+        "status": "finished" if "result" in last else "unfinished",
+        "stage": str(last.get("stage", {}).get("stage", "")),
+        "message": str(last.get("step", {}).get("message", "")),
+        "step": int(final.get("step", 0)),
+        "generation": generations[-1] if generations else None,
+        "spent": {**final.get("spent", {}), "seconds": final.get("time", {}).get("spent", 0.0)},
+        "candidates": len(trials),
+        "failed": sum(trial["status"] != "ok" for trial in trials),
+        "codes": str(last.get("result", {}).get("codes", "")),
+        "metrics": dict(last.get("result", {}).get("metrics", {})),
+    }
+    if candidates:
+        summary["trials"] = trials
+    if with_config:
+        summary["config"] = dict(run.document["config"])
+    return summary
+
+
+def _print(summary: Mapping[str, Any]) -> None:
+    from nastk.cli.execute import print_metrics, shown
+    from nastk.records import Metric, from_json
+
+    spent = ", ".join(f"{k} {v:,.0f}" for k, v in summary["spent"].items())
+    where = f" at {summary['stage']}: {summary['message']}"
+    rows = [
+        ("status", summary["status"] + ("" if summary["status"] == "finished" else where)),
+        ("created", f"{summary['created']} on {summary['device']}"),
+        ("components", ", ".join(f"{k} {v}" for k, v in summary["components"].items())),
+        ("candidates", f"{summary['candidates']}, {summary['failed']} failed"),
+        ("spent", spent),
+    ]
+    if summary["codes"]:
+        rows.insert(0, ("architecture", summary["codes"]))
+    print_table([*rows, ("folder", summary["folder"])])
+    print_metrics({name: from_json(Metric, m) for name, m in summary["metrics"].items()})
+    if "trials" in summary:
+        click.echo()
+        print_table([("candidate", "status", "codes", "metrics"), *map(_row, summary["trials"])])
+    if "config" in summary:
+        click.echo()
+        values = summary["config"]["values"]
+        pairs = [(f"{s}.{k}", shown(v)) for s, block in values.items() for k, v in block.items()]
+        origins = summary["config"]["origins"]
+        print_table([(key, text, str(origins.get(key, ""))) for key, text in pairs])
+
+
+def _row(trial: Mapping[str, Any]) -> tuple[str, ...]:
+    found = (trial.get("evaluation") or {}).get("metrics", {})
+    values = [f"{n} {m['value']:.4g}" for n, m in found.items() if m["value"] is not None]
+    outcome = ", ".join(values) or str(trial.get("reason", ""))
+    return str(trial["number"]), str(trial["status"]), str(trial["codes"]), outcome
