@@ -72,7 +72,7 @@ def make_event(kind: str, step: int, cost: Cost, values: Mapping[str, Any]) -> d
 
 
 def plain(value: Any) -> Any:
-    """Return ``value`` as strict JSON data: non-finite numbers become None, the unknown its text."""
+    """Return ``value`` as strict JSON: non-finite numbers become None, the unknown its text."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):

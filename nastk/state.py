@@ -240,8 +240,8 @@ class _Reader:
         raw = np.asarray(self._blob(tag["key"]))
         if raw.dtype != np.uint8:
             raise RunFolderError(f"{self.weights}: '{tag['key']}' is no raw array")
-        array = np.frombuffer(raw.tobytes(), _dtype(tag["dtype"])).reshape(_shape(tag["shape"]))
-        return array.copy()
+        array = np.frombuffer(raw.tobytes(), _dtype(tag["dtype"])).copy()
+        return np.asarray(array.reshape(_shape(tag["shape"])))
 
     def _tensor(self, tag: dict[str, Any], depth: int) -> torch.Tensor:
         import torch
@@ -298,15 +298,14 @@ def _is_scalar(value: Any) -> bool:
 def _own_tensor(value: Any) -> torch.Tensor:
     import torch
 
-    if not isinstance(value, torch.Tensor):
-        value = torch.from_numpy(value)
-    return value.detach().to("cpu", copy=True).contiguous()
+    tensor = value if isinstance(value, torch.Tensor) else torch.from_numpy(value)
+    return tensor.detach().to("cpu", copy=True).contiguous()
 
 
 def _bytes_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     import numpy as np
 
-    return np.frombuffer(array.tobytes(), np.uint8).copy()
+    return np.asarray(np.frombuffer(array.tobytes(), np.uint8).copy())
 
 
 def _tag_float(value: float) -> dict[str, str]:

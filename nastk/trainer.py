@@ -101,6 +101,13 @@ class Training(ABC):
     def eval_generator(self, ema: bool = True) -> nn.Module:
         """Return G in eval mode, with averaged weights where kept and wanted."""
 
+    def pictures(self, count: int = 64) -> Any:
+        """Return ``(N, C, H, W)`` images in [-1, 1] of fixed inputs, N <= count, or None.
+
+        Nothing advances; the same weights give the same images.
+        """
+        return None
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Return networks, EMA, optimisers, data position, counters and RNGs."""

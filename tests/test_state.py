@@ -71,7 +71,9 @@ def arrays(draw: st.DrawFn) -> Any:
     data = draw(st.binary(min_size=count, max_size=count))
     if dtype.kind == "b":
         data = bytes(b & 1 for b in data)
-    array = np.frombuffer(bytearray(data), dtype).reshape(shape) if count else np.empty(shape, dtype)
+    array = (
+        np.frombuffer(bytearray(data), dtype).reshape(shape) if count else np.empty(shape, dtype)
+    )
     return array[()] if not shape and draw(st.booleans()) else array
 
 

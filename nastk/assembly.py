@@ -1,0 +1,148 @@
+"""From a configuration to the objects of a run, and the document that describes them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib import metadata
+from typing import Any
+
+from attrs import frozen
+
+from nastk.config import Config, parse_budget
+from nastk.device import choose_device
+from nastk.errors import PairError
+from nastk.randomness import Randomness
+from nastk.records import Budget, Task
+from nastk.registry import KINDS, Component, Entry, Registry
+from nastk.search import Memory, Search
+from nastk.strategy import Strategy
+
+
+@frozen
+class World:
+    """The assembled parts of one run.
+
+    Attributes:
+        config: what was asked for.
+        search: space, task, data, trainer and the rest, as the strategy sees them.
+        strategy: made, not started.
+        entries: the registered components that are used.
+        budget: of the search; None: the strategy's own plan.
+    """
+
+    config: Config
+    search: Search
+    strategy: Strategy
+    entries: tuple[Entry, ...]
+    budget: Budget | None
+
+
+def assemble(config: Config, registry: Registry, device: str = "") -> World:
+    """Return the parts that ``config`` names, put together; nothing is written.
+
+    Args:
+        config: resolved.
+        registry: components by name.
+        device: where to run; empty: as configured, ``auto`` being CUDA where there is one.
+
+    Raises:
+        UserError: a component is missing, refuses its data or cannot work with another.
+    """
+    make = _Maker(config, registry)
+    device, _ = choose_device(device or config.run.device)
+    seed = config.run.seed
+    dataset = make("dataset", seed=seed, device=device)
+    objective = make("objective")
+    logits = objective.class_logits(dataset.classes)
+    task = Task(image=dataset.shape, classes=dataset.classes, class_logits=logits)
+    space = make("space", task=task)
+    passes = [make.network_pass(name) for name in config.run.passes]
+    search = Search(
+        space=space,
+        task=task,
+        dataset=dataset,
+        trainer=make("trainer", dataset=dataset, objective=objective, passes=passes, device=device),
+        evaluator=make("evaluator", dataset=dataset, device=device),
+        objective=objective,
+        executor=make("executor"),
+        randomness=Randomness(seed, device),
+        seed=seed,
+        device=device,
+        memory=Memory(max_failures=config.engine.max_failures),
+    )
+    strategy = make("strategy")
+    problem = strategy.unsupported(search)
+    if problem:
+        pair = f"strategy '{config.run.strategy}' on space '{config.run.space}'"
+        raise PairError(f"{pair}: {problem}")
+    budget = parse_budget(config.run.budget) if config.run.budget else None
+    return World(config, search, strategy, tuple(used_entries(config, registry)), budget)
+
+
+def used_entries(config: Config, registry: Registry) -> list[Entry]:
+    """Return the registered components that ``config`` picks."""
+    kinds = [kind for kind in KINDS if kind != "pass"]
+    picked = [registry.get(kind, getattr(config.run, kind)) for kind in kinds]
+    return [*picked, *(registry.get("pass", name) for name in config.run.passes)]
+
+
+def run_document(world: World) -> dict[str, Any]:
+    """Return the content of ``run.json``."""
+    search = world.search
+    return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "config": world.config.to_json(),
+        "versions": versions(),
+        "plugins": plugin_versions(world.entries),
+        "device": search.device,
+        "seed": search.seed,
+        "space": {"name": search.space.name, "identity": search.space.identity},
+        "data": {"name": search.dataset.name, "content": search.dataset.content},
+    }
+
+
+def plugin_versions(entries: tuple[Entry, ...] | list[Entry]) -> dict[str, str]:
+    """Return distribution → version of the components' distributions."""
+    return {entry.distribution: entry.version for entry in entries}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that numbers depend on."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in ("torch", "torchvision", "numpy", "torch-fidelity"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def changes(document: Mapping[str, Any], world: World) -> list[str]:
+    """Return one line per way in which space or data are not those of the ``run.json`` given."""
+    now = run_document(world)
+    lines = []
+    for key, fact in (("space", "identity"), ("data", "content")):
+        saved = document.get(key)
+        was = saved.get(fact) if isinstance(saved, Mapping) else None
+        if was != now[key][fact]:
+            lines.append(f"{key} '{now[key]['name']}' has {fact} {now[key][fact]}, was {was}")
+    return lines
+
+
+class _Maker:
+    """Makes components by the factory conventions of :class:`nastk.registry.Component`."""
+
+    def __init__(self, config: Config, registry: Registry) -> None:
+        self.config = config
+        self.registry = registry
+
+    def __call__(self, kind: str, **parts: Any) -> Any:
+        component = self.registry.get(kind, getattr(self.config.run, kind)).component
+        return component.load_factory()(self.config.component(kind), **parts)
+
+    def network_pass(self, name: str) -> Any:
+        component: Component = self.registry.get("pass", name).component
+        settings = component.load_config()
+        return component.load_factory()(None if settings is None else settings())

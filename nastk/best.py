@@ -1,0 +1,46 @@
+"""The folder ``best/`` of a run: the winner, its weights, metrics and pictures."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from nastk.pictures import save_sheet
+from nastk.records import SCHEMA, Architecture, Evaluation, to_json
+from nastk.rundir import RunFolder, write_json
+from nastk.state import write_weights
+
+if TYPE_CHECKING:
+    from nastk.space import SearchSpace
+    from nastk.trainer import Training
+
+
+def write_best(
+    folder: RunFolder,
+    space: SearchSpace,
+    architecture: Architecture,
+    training: Training,
+    evaluation: Evaluation,
+) -> None:
+    """Write ``best/`` of a run, whole or not at all, in the place of an earlier one.
+
+    ``architecture.json``, ``generator.safetensors`` (averaged weights where kept),
+    ``discriminator.safetensors``, ``metrics.json`` with every metric's card, and ``samples.png``
+    where the training has pictures.
+    """
+    from nastk.archfile import save_architecture
+
+    new = folder.path / ".best.new"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    save_architecture(new / "architecture.json", space, architecture)
+    generator: Any = training.eval_generator()
+    write_weights(new / "generator.safetensors", generator.state_dict())
+    discriminator: Any = training.pair.discriminator
+    write_weights(new / "discriminator.safetensors", discriminator.state_dict())
+    metrics = to_json(evaluation)["metrics"]
+    write_json(new / "metrics.json", {"schema": SCHEMA, "kind": "metrics", "metrics": metrics})
+    pictures = training.pictures()
+    if pictures is not None:
+        save_sheet(new / "samples.png", pictures)
+    folder.replace_best(new)

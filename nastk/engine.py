@@ -1,0 +1,318 @@
+"""The engine: step, record, commit, stop, and nothing else.
+
+It owns the loop, the clock and the disk. It knows stages and components by their interfaces only.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nastk.assembly import World, assemble, changes, run_document
+from nastk.config import Config
+from nastk.errors import RunFolderError
+from nastk.events import FanOut, Sink, make_event
+from nastk.ledger import Ledger
+from nastk.pictures import save_sheet
+from nastk.records import Budget, Trial, to_json
+from nastk.registry import Registry
+from nastk.result import Result, result_of, trial_record, trial_values
+from nastk.resuming import (
+    CHANGED,
+    check_plugins,
+    lost_work,
+    refuse,
+    repeated_work,
+    saved_config,
+)
+from nastk.rundir import Generation, RunFolder, check_free
+from nastk.search import begin, reason_of
+from nastk.stages import OUTSIDE_BUDGET, STAGES, Stage
+from nastk.trainer import Plan
+
+__all__ = ["Result", "StopRequest", "plan", "resume", "run"]
+
+
+class StopRequest:
+    """A wish to stop: the engine finishes its step, commits and returns. Any thread may set it."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Ask the engine to stop."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Return whether somebody asked."""
+        return self._event.is_set()
+
+
+def run(
+    config: Config,
+    registry: Registry,
+    folder: Path,
+    sinks: Sequence[Sink] = (),
+    stop: StopRequest | None = None,
+) -> Result:
+    """Search, retrain, evaluate; everything is kept in ``folder``, which must be new or empty.
+
+    Raises:
+        UserError: a component, a pair of components, the data or the folder will not do; nothing
+            has been written then.
+        NastkError: too many candidates failed.
+    """
+    folder = Path(folder)
+    check_free(folder)
+    world = assemble(config, registry)
+    with RunFolder.create(folder, run_document(world)) as held:
+        return _Loop(world, held, sinks, stop).run(None)
+
+
+def resume(
+    folder: Path,
+    registry: Registry,
+    sinks: Sequence[Sink] = (),
+    stop: StopRequest | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    allow_changed: bool = False,
+) -> Result:
+    """Continue a run where its newest whole generation left it; a finished run's result is read.
+
+    Args:
+        folder: of the run; nothing else is needed.
+        registry: must hold the run's components.
+        sinks: told of every event.
+        stop: asks for an early end.
+        overrides: dotted key → value that the caller believes the run to have.
+        allow_changed: continue although plugins, space or data are others than they were.
+
+    Raises:
+        RunFolderError: missing, held by another process, damaged, or not the run that
+            ``overrides`` and the installed plugins describe; the folder is unharmed.
+    """
+    held = RunFolder.open(Path(folder))
+    config = saved_config(held, registry, overrides)
+    if not allow_changed:
+        check_plugins(held, config, registry)
+    with held:
+        generation = held.latest()
+        if generation is not None and _part(generation, "engine")["finished"]:
+            return _finished(held, generation)
+        world = assemble(config, registry, str(held.document.get("device", "")))
+        if not allow_changed:
+            refuse(held, changes(held.document, world), CHANGED)
+        return _Loop(world, held, sinks, stop).run(generation, resumed=True)
+
+
+def plan(config: Config, registry: Registry) -> dict[str, Any]:
+    """Return what a run would do, having built one random candidate and trained it for one step.
+
+    Nothing is written.
+
+    Raises:
+        UserError: as :func:`run`.
+    """
+    world = assemble(config, registry)
+    search = world.search
+    child = search.randomness.child("plan")
+    architecture = search.space.sample(child.numpy("sample"))
+    candidate: dict[str, Any] = {"codes": search.space.encode(architecture)}
+    try:
+        recipe = Plan(phase="plan", horizon=config.final.steps)
+        training = begin(search.trainer, search.space, architecture, recipe, child)
+        started = time.perf_counter()
+        cost = training.advance(Budget(1)).cost
+        seconds = time.perf_counter() - started
+        candidate |= {"step": {"images": cost.images, "macs": cost.macs, "seconds": seconds}}
+    except RuntimeError as error:
+        candidate["problem"] = reason_of(error)
+    return {
+        "components": {e.component.kind: e.component.name for e in world.entries},
+        "device": search.device,
+        "seed": search.seed,
+        "budget": None if world.budget is None else to_json(world.budget),
+        "space": {"name": search.space.name, "size": search.space.size()},
+        "data": {"name": search.dataset.name, "shape": list(search.dataset.shape),
+                 "classes": search.dataset.classes},
+        "final": {"leaders": config.final.leaders, "steps": config.final.steps},
+        "candidate": candidate,
+    }  # fmt: skip
+
+
+class _Loop:
+    """One process at work on one run."""
+
+    def __init__(
+        self, world: World, folder: RunFolder, sinks: Sequence[Sink], stop: StopRequest | None
+    ) -> None:
+        self.world = world
+        self.folder = folder
+        self.stop = stop or StopRequest()
+        self.fan = FanOut(sinks)
+        self.tick = 0
+        self.index = 0
+        self.outcomes: dict[str, Any] = {}
+        self.stage: Stage | None = None
+        self.ledger = world.search.ledger
+        world.search.observer = self._event
+
+    def run(self, generation: Generation | None, *, resumed: bool = False) -> Result:
+        """Work from ``generation`` (None: from the start) until finished or stopped."""
+        ended = "failed"
+        try:
+            if resumed:
+                self._rewind(generation)
+            else:
+                self._session("start")
+            if generation is None:
+                self._event("start", self._description())
+                self._enter_stage()
+            else:
+                self._restore(generation)
+            ended = self._drive()
+        finally:
+            self._session("stop", reason=ended)
+        if ended == "interrupted":
+            self._tell("interrupted", {"generation": self.tick})
+        stopped = ended == "interrupted"
+        return result_of(self.folder.path, self.outcomes, self.ledger, interrupted=stopped)
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def _drive(self) -> str:
+        while self.stage is not None:
+            if self.stop.is_set():
+                self._write_generation()
+                return "interrupted"
+            self._step(self.stage)
+        return "finished"
+
+    def _step(self, stage: Stage) -> None:
+        report = stage.step()
+        self.tick += 1
+        told = {"stage": stage.name, "message": report.message, "share": report.share,
+                "values": report.values, "done": report.done}  # fmt: skip
+        self._event("step", told)
+        scheduled = self.tick % self.world.config.engine.commit_every == 0
+        if not (scheduled or report.milestone or report.done):
+            return
+        pictures = stage.pictures()
+        if report.done:
+            self.outcomes[stage.name] = stage.outcome()
+            self.index += 1
+            self._enter_stage()
+        self._commit(pictures)
+
+    def _enter_stage(self) -> None:
+        """Make the stage at ``index`` the current one; after the last the run is finished."""
+        self.stage = None
+        if self.index == len(STAGES):
+            self._event("result", self.outcomes["evaluate"])
+            return
+        self.stage = STAGES[self.index](self.world, self.folder)
+        self._event("stage", {"stage": self.stage.name})
+        self.stage.start(self.outcomes)
+
+    # -- state ---------------------------------------------------------------------------------
+
+    def _commit(self, pictures: Any) -> None:
+        sheet = "" if pictures is None else f"sheets/{self.tick:05d}.png"
+        if sheet:
+            save_sheet(self.folder.path / sheet, pictures)
+        # Announced before it is committed, so that the generation holds its own announcement.
+        self._event("generation", {"generation": self.tick, "sheet": sheet})
+        self._write_generation()
+
+    def _write_generation(self) -> None:
+        search = self.world.search
+        engine = {"tick": self.tick, "stage": self.index, "finished": self.stage is None,
+                  "outcomes": self.outcomes}  # fmt: skip
+        states = {
+            "engine": engine,
+            "stage": None if self.stage is None else self.stage.state_dict(),
+            "randomness": search.randomness.state_dict(),
+            "ledger": search.ledger.state_dict(),
+            "memory": search.memory.state_dict(),
+        }
+        self.folder.commit(self.tick, states, self.world.config.engine.keep)
+
+    def _restore(self, generation: Generation) -> None:
+        states, search = generation.states, self.world.search
+        engine = states["engine"]
+        self.tick, self.index = engine["tick"], engine["stage"]
+        self.outcomes = dict(engine["outcomes"])
+        self.stage = STAGES[self.index](self.world, self.folder)
+        # The ledger and the streams come first for whoever reads them in start, and the streams
+        # again last, for whoever drew from them there.
+        search.ledger.load_state_dict(states["ledger"])
+        search.memory.load_state_dict(states["memory"])
+        search.randomness.load_state_dict(states["randomness"])
+        self.stage.start(self.outcomes)
+        self.stage.load_state_dict(states["stage"])
+        search.randomness.load_state_dict(states["randomness"])
+
+    def _rewind(self, generation: Generation | None) -> None:
+        """Cut off what was not committed, and count it as repeated work."""
+        lost = lost_work(self.folder, generation)
+        self.folder.rewind(generation)
+        number = None if generation is None else generation.number
+        self._session("start", generation=number, repeated=to_json(lost))
+        self.ledger.repeated = repeated_work(self.folder)
+        self.tick = number or 0
+        self._tell("resumed", {"generation": number, "repeated": to_json(lost)})
+        for line in () if generation is None else generation.warnings:
+            self._tell("warning", {"message": line})
+
+    # -- telling -------------------------------------------------------------------------------
+
+    def _event(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Journal an event and tell the sinks."""
+        trial = values.get("trial")
+        if isinstance(trial, Trial):
+            codes = str(values.get("codes", ""))
+            self.folder.append("candidates", trial_record(trial, codes))
+            values = trial_values(trial, codes)
+        event = make_event(kind, self.tick, self.ledger.total(), values)
+        self.folder.append("events", event)
+        self.fan.emit(event)
+
+    def _tell(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Tell the sinks of something that is no part of the run's result."""
+        self.fan.emit(make_event(kind, self.tick, self.ledger.total(), values))
+
+    def _session(self, kind: str, **values: Any) -> None:
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "at": round(time.time(), 3)}
+        self.folder.append("sessions", {"type": kind, "step": self.tick, **who, **values})
+
+    def _description(self) -> dict[str, Any]:
+        world, search = self.world, self.world.search
+        names = {e.component.kind: e.component.name for e in world.entries}
+        return {
+            "components": names,
+            "device": search.device,
+            "seed": search.seed,
+            "budget": None if world.budget is None else to_json(world.budget),
+            "space": search.space.identity,
+            "final": {"leaders": world.config.final.leaders, "steps": world.config.final.steps},
+            "outside_budget": list(OUTSIDE_BUDGET),
+        }
+
+
+def _finished(folder: RunFolder, generation: Generation) -> Result:
+    ledger = Ledger()
+    ledger.load_state_dict(_part(generation, "ledger"))
+    ledger.repeated = repeated_work(folder)
+    return result_of(folder.path, _part(generation, "engine")["outcomes"], ledger)
+
+
+def _part(generation: Generation, name: str) -> Mapping[str, Any]:
+    state = generation.states.get(name)
+    if not isinstance(state, Mapping):
+        raise RunFolderError(f"generation {generation.number}: part '{name}' is missing")
+    return state

@@ -1,0 +1,57 @@
+"""Sheets: many small images in one PNG file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nastk.errors import ShapeError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_IMAGES = 100
+"""Images on one sheet; further ones are left out."""
+
+MIN_SIDE = 32
+"""Smaller images are enlarged by whole factors to at least this many pixels."""
+
+
+def save_sheet(path: Path, images: Any) -> None:
+    """Write images as one PNG, row by row in a nearly square grid; equal images, equal bytes.
+
+    Args:
+        path: file to write, whole or not at all; its folder is made.
+        images: ``(N, C, H, W)`` tensor or array in [-1, 1], N >= 1, C 1 or 3; values outside are
+            clipped, NaN is black.
+
+    Raises:
+        ShapeError: another shape.
+    """
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    Image.fromarray(grid(images)).save(new, format="png")
+    new.replace(path)
+
+
+def grid(images: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return the sheet of :func:`save_sheet` as ``(H, W)`` or ``(H, W, 3)`` uint8."""
+    import numpy as np
+
+    array = images.detach().float().cpu().numpy() if hasattr(images, "detach") else images
+    array = np.nan_to_num(np.asarray(array, np.float64), nan=-1.0)[:MAX_IMAGES]
+    if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
+        raise ShapeError(f"pictures: got shape {array.shape}, expected (N, 1 or 3, H, W)")
+    levels = np.rint(np.clip(array * 127.5 + 127.5, 0, 255)).astype(np.uint8)
+    n, channels, height, width = levels.shape
+    columns = int(np.ceil(np.sqrt(n)))
+    rows = -(-n // columns)
+    sheet = np.zeros((rows * columns, channels, height, width), np.uint8)
+    sheet[:n] = levels
+    sheet = sheet.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
+    factor = max(1, -(-MIN_SIDE // height))
+    sheet = sheet.reshape(rows * height, columns * width, channels)
+    sheet = sheet.repeat(factor, 0).repeat(factor, 1)
+    return np.asarray(sheet[:, :, 0] if channels == 1 else sheet)
