@@ -1,1 +1,1 @@
-
+"""The adversarial training loop: losses, inputs, averages, health."""

@@ -1,0 +1,385 @@
+"""``GanTraining``: the one adversarial training loop, stepwise, with all of its state in the open.
+
+One step: the plan's path callback; ``n_critic`` turns of D, each one joint update or a real and
+then a fake one; one update of G with D frozen; the average of G. Nothing inside a step waits for
+the device.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from attrs import define
+from torch import Tensor, nn
+
+from nastk.data.batches import Batches
+from nastk.errors import PairError, ShapeError
+from nastk.gan.inputs import Drawn, make_inputs
+from nastk.gan.modes import Modes, gradients, trained
+from nastk.gan.optimisers import adam, load_optimiser_state, make_average, optimiser_state
+from nastk.gan.record import MacMeter, Values, difference, means
+from nastk.gan.setting import Setting, own_objective
+from nastk.gan.watch import Bank, Watch
+from nastk.nn.choice import Network
+from nastk.objective import Exchange, Scores, as_scores
+from nastk.randomness import Randomness
+from nastk.records import Budget, Cost
+from nastk.trainer import Pair, Plan, Progress, Training
+
+
+@define
+class _Shown:
+    """The real batch of a turn, and what G was given in it."""
+
+    images: Tensor
+    labels: Tensor | None
+    drawn: Drawn
+
+
+class GanTraining(Training):
+    """One pair in training.
+
+    Streams of ``randomness``: ``data``, ``latent`` or ``mask``, and the scope ``train`` for
+    whatever draws from torch's global generator (dropout, gradient penalties). Networks' modes,
+    gradients and gradient flags are as before outside of :meth:`advance`.
+
+    Attributes:
+        pair: the live networks, updated in place.
+        cost: everything spent so far; a backward pass counts as two forward ones.
+    """
+
+    def __init__(self, pair: Pair, plan: Plan, randomness: Randomness, setting: Setting) -> None:
+        self.pair = pair
+        self.cost = Cost()
+        self._plan = plan
+        self._randomness = randomness
+        self._config = setting.config
+        self._split = setting.split
+        self._labelled = setting.labelled
+        self._device = setting.device
+        self._passes = setting.passes
+        self._objective = own_objective(setting.objective, setting.device)
+        if self._config.d_update == "separate" and not self._objective.separable:
+            raise PairError(
+                f"objective '{self._objective.name}' needs real and fake in one update, "
+                "trainer.d_update is 'separate'",
+                "set trainer.d_update=joint",
+            )
+        self._image = tuple(self._split.images.shape[1:])
+        shape = (self._image[0], self._image[1], self._image[2])
+        self._inputs = make_inputs(pair.space.input, shape, self._config, randomness)
+        self._g = trained(pair.generator, plan.trainable) if plan.train_generator else {}
+        self._d = trained(pair.discriminator, None) if plan.train_discriminator else {}
+        self._g_adam = (
+            adam(self._g, self._config.g_lr, self._config) if plan.train_generator else None
+        )
+        self._d_adam = (
+            adam(self._d, self._config.d_lr, self._config) if plan.train_discriminator else None
+        )
+        self._g_modes = Modes(pair.generator, plan.trainable)
+        self._d_modes = Modes(pair.discriminator, None)
+        self._average = make_average(self._g, plan.ema, self._config)
+        self._batches = self._new_batches()
+        self._watch = Watch(setting.health, setting.device)
+        self._g_macs, self._d_macs = MacMeter(), MacMeter()
+        self._bank: Bank | None = None
+        self._spent_macs = 0
+        self._extra_passes = 0
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def advance(self, budget: Budget) -> Progress:
+        """Train for ``budget`` more; whole steps, so images and seconds may be overshot by one.
+
+        Raises:
+            TrialError: a loss, weight or image is not finite (``diverged``), or the health policy
+                gave the pair up (``collapsed``). The cost is entered nevertheless.
+        """
+        before, began = self.cost, time.perf_counter()
+        values: Values = {}
+        try:
+            with self._armed(), self._randomness.scoped("train"):
+                while not self._reached(budget, before, began):
+                    self._step()
+                    if self.cost.steps % self._config.health_every == 0:
+                        self._watch.read(self.cost.steps, values)
+                        self._look()
+                self._watch.read(self.cost.steps, values)
+        finally:
+            self.cost = self.cost + Cost(seconds=time.perf_counter() - began)
+        return Progress(difference(self.cost, before), means(values), dict(self._watch.values))
+
+    def _reached(self, budget: Budget, before: Cost, began: float) -> bool:
+        if budget.unit == "seconds":
+            return time.perf_counter() - began >= budget.amount
+        if budget.unit == "images":
+            return self.cost.images - before.images >= budget.amount
+        return self.cost.steps - before.steps >= budget.amount
+
+    def _step(self) -> None:
+        plan, config = self._plan, self._config
+        self._spent_macs, shown_images = 0, 0
+        if self.cost.steps % config.health_every == 0:
+            self._tell_passes()
+        if plan.path is not None:
+            plan.path(self.cost.steps)
+        self._set_learning_rates()
+        for _ in range(config.n_critic if plan.train_discriminator else 1):
+            shown = self._show()
+            shown_images += len(shown.images)
+            if plan.train_discriminator:
+                self._train_discriminator(shown)
+        if plan.train_generator:
+            self._train_generator(shown)
+        if self._average is not None:
+            self._average.update()
+        self.cost = self.cost + Cost(1, shown_images, self._spent_macs)
+
+    def _train_discriminator(self, shown: _Shown) -> None:
+        """Update D once on the sum, or on real and then on fake images."""
+        self._generator_mode(self._config.fakes_for_d == "train")
+        with torch.no_grad():
+            fakes = self._generate(shown.drawn)
+        self._generator_mode(True)
+        if self._config.d_update == "joint":
+            real, fake = self._score(shown.images), self._score(fakes)
+            total = self._update_discriminator(self._exchange(shown, fakes, real, fake))
+        else:
+            real = self._score(shown.images)
+            total = self._update_discriminator(self._exchange(shown, fakes, real, None))
+            fake = self._score(fakes)
+            total = total + self._update_discriminator(self._exchange(shown, fakes, None, fake))
+        self._watch.recorder.add("d", total)
+        passes = len(shown.images) + len(fakes) + self._extra_passes
+        self._extra_passes = 0
+        self._pay(len(fakes), self._generator_macs(shown.drawn))
+        self._pay(3 * passes, self._discriminator_macs())
+
+    def _update_discriminator(self, exchange: Exchange) -> Tensor:
+        assert self._d_adam is not None
+        terms = self._objective.discriminator_terms(exchange)
+        total = self._record("d", terms)
+        self._d_adam.zero_grad(set_to_none=True)
+        torch.autograd.backward(total)
+        self._d_adam.step()
+        return total.detach()
+
+    def _train_generator(self, shown: _Shown) -> None:
+        """Update G once through a frozen D."""
+        assert self._g_adam is not None
+        drawn = shown.drawn
+        if not self._inputs.paired:
+            n = self._config.g_batch_size or self._config.batch_size
+            drawn = self._inputs.draw(shown.images, n)
+        with gradients(self._d.values(), lambda _: False):
+            real = None
+            if self._objective.real_in_generator_step:
+                with torch.no_grad():
+                    real = self._score(shown.images)
+                self._pay(len(shown.images), self._discriminator_macs())
+            fakes = self._generate(drawn)
+            exchange = self._exchange(_Shown(shown.images, shown.labels, drawn), fakes, real, None)
+            exchange.fake = self._score(fakes)
+            terms = dict(self._objective.generator_terms(exchange))
+            if self._plan.penalty is not None:
+                terms["penalty"] = self._plan.penalty()
+            total = self._record("g", terms)
+            self._g_adam.zero_grad(set_to_none=True)
+            torch.autograd.backward(total)
+        self._g_adam.step()
+        self._watch.recorder.add("g", total)
+        self._pay(3 * len(fakes), self._generator_macs(drawn) + self._discriminator_macs())
+        self._pay(3 * self._extra_passes, self._discriminator_macs())
+        self._extra_passes = 0
+
+    # -- forward passes ------------------------------------------------------------------------
+
+    def _show(self) -> _Shown:
+        images, labels = self._batches.next()
+        drawn = self._inputs.draw(images, len(images))
+        return _Shown(images, labels if self._labelled else None, drawn)
+
+    def _generate(self, drawn: Drawn) -> Tensor:
+        with self._autocast():
+            images: Tensor = self.pair.generator(drawn.condition)
+        if tuple(images.shape[1:]) != self._image:
+            raise ShapeError(
+                f"generator made images of shape {tuple(images.shape[1:])}, expected {self._image}"
+            )
+        return images.float()
+
+    def _score(self, images: Tensor) -> Scores:
+        with self._autocast():
+            return as_scores(self.pair.discriminator(images))
+
+    def _score_again(self, images: Tensor) -> Scores:
+        """Score for an objective that needs further passes; they are paid for."""
+        self._extra_passes += len(images)
+        return self._score(images)
+
+    def _autocast(self) -> torch.autocast:
+        on = self._config.precision == "bf16"
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=on)
+
+    def _exchange(
+        self, shown: _Shown, fakes: Tensor, real: Scores | None, fake: Scores | None
+    ) -> Exchange:
+        return Exchange(
+            real=real,
+            fake=fake,
+            real_images=shown.images,
+            fake_images=fakes,
+            labels=shown.labels,
+            condition=shown.drawn.condition,
+            mask=shown.drawn.mask,
+            progress=self._progress(),
+            discriminator=self._score_again,
+        )
+
+    # -- schedules, records and costs ----------------------------------------------------------
+
+    def _progress(self) -> float:
+        horizon = self._plan.horizon
+        return min(1.0, self.cost.steps / horizon) if horizon else 0.0
+
+    def _set_learning_rates(self) -> None:
+        if self._config.lr_decay == "none":
+            return
+        left = 1.0 - self._progress()
+        rates = ((self._g_adam, self._config.g_lr), (self._d_adam, self._config.d_lr))
+        for optimiser, rate in rates:
+            if optimiser is not None:
+                optimiser.param_groups[0]["lr"] = rate * left
+
+    def _tell_passes(self) -> None:
+        for change in self._passes:
+            for network in (self.pair.generator, self.pair.discriminator):
+                if network.role in change.roles:
+                    change.progress(network, self._progress())
+
+    def _record(self, who: str, terms: Mapping[str, Tensor]) -> Tensor:
+        for name, term in terms.items():
+            self._watch.recorder.add(f"{who}.{name}", term)
+        return torch.stack(list(terms.values())).sum()
+
+    def _pay(self, passes: int, macs: int) -> None:
+        self._spent_macs += passes * macs
+
+    def _generator_macs(self, drawn: Drawn) -> int:
+        return self._g_macs.of(self.pair.generator, tuple(drawn.condition.shape[1:]))
+
+    def _discriminator_macs(self) -> int:
+        return self._d_macs.of(self.pair.discriminator, self._image)
+
+    # -- health --------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        bank = self._bank_values if self._plan.train_generator and len(self._split) > 1 else None
+        generator, discriminator = list(self._g.values()), list(self._d.values())
+        self._watch.look(self.cost.steps, generator, discriminator, bank)
+
+    def _bank_values(self) -> Tensor:
+        if self._bank is None:
+            self._bank = Bank(self._split, self._inputs, self._randomness)
+        self._generator_mode(False)
+        images = self._generate(self._bank.drawn)
+        self._generator_mode(True)
+        return self._bank.values(images)
+
+    # -- networks ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _armed(self) -> Iterator[None]:
+        """Set modes and gradient flags for training; leave everything as it was found."""
+        generator, discriminator = self.pair.generator, self.pair.discriminator
+        g, d = {id(p) for p in self._g.values()}, {id(p) for p in self._d.values()}
+        with (
+            self._g_modes.kept(),
+            self._d_modes.kept(),
+            gradients(generator.parameters(), lambda p: id(p) in g),
+            gradients(discriminator.parameters(), lambda p: id(p) in d),
+        ):
+            self._generator_mode(True)
+            self._d_modes.training(self._plan.train_discriminator)
+            yield
+            for optimiser in (self._g_adam, self._d_adam):
+                if optimiser is not None:
+                    optimiser.zero_grad(set_to_none=True)
+
+    def _generator_mode(self, training: bool) -> None:
+        """Switch G; one that is not trained stays in eval mode throughout."""
+        self._g_modes.training(training and self._plan.train_generator)
+
+    def eval_generator(self, ema: bool = True) -> Network:
+        """Return a copy of G in eval mode without gradients; the training is not touched.
+
+        Its parameters are the average where one is kept and wanted; buffers are the live ones.
+        """
+        live = self.pair.generator
+        # Mixture weights may hang on a graph, which cannot be copied.
+        memo = {id(w): w.detach().clone() for w in live.selection.weights.values()}
+        network: Network = copy.deepcopy(live, memo)
+        if ema and self._average is not None:
+            self._average.copy_to(network)
+        return network.eval().requires_grad_(False)
+
+    # -- state ---------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return copies of everything that changes, as nested dicts of tensors and JSON values."""
+        cost = self.cost
+        return {
+            "generator": _weights(self.pair.generator),
+            "discriminator": _weights(self.pair.discriminator),
+            "average": None if self._average is None else self._average.state_dict(),
+            "g_adam": None if self._g_adam is None else optimiser_state(self._g_adam, self._g),
+            "d_adam": None if self._d_adam is None else optimiser_state(self._d_adam, self._d),
+            "batches": self._batches.state_dict(),
+            "randomness": self._randomness.state_dict(),
+            "objective": self._objective.state_dict(),
+            "watch": self._watch.state_dict(),
+            "macs": {"g": self._g_macs.state_dict(), "d": self._d_macs.state_dict()},
+            "cost": {"steps": cost.steps, "images": cost.images, "macs": cost.macs},
+            "seconds": cost.seconds,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned, for a pair of the same build and plan."""
+        self.pair.generator.load_state_dict(state["generator"])
+        self.pair.discriminator.load_state_dict(state["discriminator"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        if self._g_adam is not None:
+            load_optimiser_state(self._g_adam, self._g, state["g_adam"])
+        if self._d_adam is not None:
+            load_optimiser_state(self._d_adam, self._d, state["d_adam"])
+        self._randomness.load_state_dict(state["randomness"])
+        # Restoring makes new generators: the batches must draw from those.
+        self._batches = self._new_batches()
+        self._batches.load_state_dict(state["batches"])
+        self._objective.load_state_dict(state["objective"])
+        self._watch.load_state_dict(state["watch"])
+        self._g_macs.load_state_dict(state["macs"]["g"])
+        self._d_macs.load_state_dict(state["macs"]["d"])
+        self.cost = Cost(**state["cost"], seconds=state["seconds"])
+
+    def _new_batches(self) -> Batches:
+        config = self._config
+        return Batches(
+            self._split,
+            config.batch_size,
+            generator=self._randomness.torch("data"),
+            replacement=config.sampling == "replacement",
+            flips=config.flips,
+            # A last batch of one image has no batch statistics.
+            drop_last=config.sampling == "epoch" and len(self._split) >= config.batch_size,
+        )
+
+
+def _weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

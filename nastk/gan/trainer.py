@@ -1,0 +1,125 @@
+"""``GanTrainer``: builds networks on its device and starts trainings of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from nastk.data.resize import resized
+from nastk.dataset import Dataset, Split
+from nastk.errors import PairError
+from nastk.gan.config import TrainerConfig
+from nastk.gan.health import HealthPolicy, StandardHealth
+from nastk.gan.loop import GanTraining
+from nastk.gan.setting import Setting
+from nastk.nn.choice import Network
+from nastk.nn.choice import build as build_network
+from nastk.nn.initialise import initialise
+from nastk.objective import Objective
+from nastk.passes import NetworkPass
+from nastk.randomness import Randomness
+from nastk.records import Choices, Role
+from nastk.space import SearchSpace
+from nastk.trainer import Pair, Plan, Trainer
+
+
+class GanTrainer(Trainer):
+    """One adversarial training loop for all pairs: latent or masked inputs, any objective.
+
+    A subclass may override :meth:`health_policy`.
+
+    Args:
+        config: settings.
+        dataset: the training split is loaded onto the device once.
+        objective: losses, unless a plan brings its own.
+        passes: applied to every built network, by order, then name.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+
+    name = "gan"
+
+    def __init__(
+        self,
+        config: TrainerConfig,
+        *,
+        dataset: Dataset,
+        objective: Objective,
+        passes: Iterable[NetworkPass] = (),
+        device: str = "cpu",
+    ) -> None:
+        where = torch.device(device)
+        if where.type == "cuda" and where.index is None:
+            where = torch.device("cuda", 0)
+        self.config = config
+        self.dataset = dataset
+        self.objective = objective
+        self.passes = sorted(passes, key=lambda p: (p.order, p.name))
+        self.device = str(where)
+        self._splits: dict[tuple[int, ...], Split] = {}
+
+    def build(
+        self,
+        space: SearchSpace,
+        role: Role,
+        choices: Choices,
+        randomness: Randomness,
+        blocks: int | None = None,
+    ) -> Network:
+        """Return an initialised network on the device; undecided decisions stay choices.
+
+        Order: constructors (global generator, scope ``init``), passes, initialisation scheme
+        (stream ``init``).
+        """
+        with randomness.scoped("init"):
+            network = build_network(space, role, choices, blocks)
+        network.to(self.device)
+        for change in self.passes:
+            if role in change.roles:
+                changed = change.apply(network, randomness)
+                assert isinstance(changed, Network), f"pass '{change.name}' must keep the Network"
+                network = changed
+        initialise(network, self.config.init, randomness.torch("init"))
+        return network
+
+    def begin(self, pair: Pair, plan: Plan, randomness: Randomness) -> GanTraining:
+        """Return a training of ``pair``; nothing is spent or drawn yet.
+
+        Raises:
+            PairError: the space's images are not of the data's channels, or the objective cannot
+                be updated separately although the trainer is set to.
+            ConfigError: a mask or batch size that does not fit.
+        """
+        split = self._split(pair)
+        setting = Setting(
+            config=self.config,
+            objective=plan.objective or self.objective,
+            split=split,
+            labelled=self.dataset.classes > 0,
+            device=torch.device(self.device),
+            passes=tuple(self.passes),
+            health=self.health_policy(),
+        )
+        return GanTraining(pair, plan, randomness, setting)
+
+    def health_policy(self) -> HealthPolicy:
+        """Return a fresh policy for one training."""
+        return StandardHealth(self.config)
+
+    def _split(self, pair: Pair) -> Split:
+        """Return the training split at the size of the pair's images, each size loaded once."""
+        whole = self.dataset.shape
+        image = pair.space.task.image
+        if pair.blocks is not None:
+            image = pair.space.prefix_task(pair.blocks).image
+        if image[0] != whole[0]:
+            raise PairError(
+                f"space '{pair.space.name}' makes images of {image[0]} channels, data set "
+                f"'{self.dataset.name}' has {whole[0]}"
+            )
+        size = tuple(image[1:])
+        if size not in self._splits:
+            if tuple(whole[1:]) not in self._splits:
+                self._splits[tuple(whole[1:])] = self.dataset.split("train", self.device)
+            self._splits[size] = resized(self._splits[tuple(whole[1:])], size[0], size[1])
+        return self._splits[size]
