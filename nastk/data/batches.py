@@ -14,7 +14,7 @@ from nastk.errors import DataError, ShapeError
 
 def to_float(images: Tensor) -> Tensor:
     """Return uint8 pixels 0…255 as float32 in [-1, 1], same shape and device."""
-    return images.to(torch.float32).div_(127.5).sub_(1.0)
+    return images.to(torch.float32).div(127.5).sub_(1.0)
 
 
 def to_uint8(images: Tensor, *, truncate: bool = False) -> Tensor:

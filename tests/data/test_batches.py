@@ -150,6 +150,7 @@ def test_pixel_ranges_leave_their_argument_alone():
     floats, pixels = torch.full((2,), 0.3), torch.full((2,), 9, dtype=torch.uint8)
     to_uint8(floats)
     to_float(pixels)
+    to_float(floats)
     assert floats.tolist() == pytest.approx([0.3, 0.3])
     assert pixels.tolist() == [9, 9]
 

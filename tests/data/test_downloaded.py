@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import pickle
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -171,6 +172,28 @@ def test_debian_package_serves_fashion_mnist(tmp_path, monkeypatch):
     write_idx(tmp_path / "usr", packed=True)
     monkeypatch.setattr(idx, "DEBIAN", tmp_path / "usr")
     assert open_set(idx.fashion_mnist, tmp_path / "empty").shape == (1, 28, 28)
+
+
+def test_row_column_and_channel_are_where_the_published_layouts_put_them(tmp_path):
+    row, column, channel = 5, 9, 2
+    for write in (write_cifar10, write_stl10, write_svhn):
+        write(tmp_path)
+    for path in tmp_path.glob("cifar*/*.bin"):
+        rows = np.zeros((N, 3073), np.uint8)
+        rows[:, 0] = labels()
+        rows[:, 1 + channel * 1024 + row * 32 + column] = 255
+        rows.tofile(path)
+    for path in tmp_path.glob("stl10_binary/*_X.bin"):
+        rows = np.zeros((N, 3 * 96 * 96), np.uint8)
+        rows[:, channel * 96 * 96 + column * 96 + row] = 255
+        rows.tofile(path)
+    for path in tmp_path.glob("*.mat"):
+        images = np.zeros((32, 32, 3, N), np.uint8)
+        images[row, column, channel] = 255
+        import_module("scipy.io").savemat(path, {"X": images, "y": labels() + 1})
+    for factory in (cifar.cifar10, stl.stl10, svhn.svhn):
+        for image in open_set(factory, tmp_path).split("train").images:
+            assert image.nonzero().tolist() == [[channel, row, column]]
 
 
 def test_unlabelled_stl10_images_join_training_with_hidden_labels(tmp_path):
