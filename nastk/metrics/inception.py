@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
+import io
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,12 @@ def _read(path: Path) -> bytes:
 
 
 def _state(path: Path, data: bytes) -> dict[str, Tensor]:
-    import io
-
     try:
-        state: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are refused below
+            state: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # a malformed file can raise anything
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ConfigError(f"InceptionV3 weights '{path}' cannot be read: {reason}") from error
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise ConfigError(f"InceptionV3 weights '{path}': expected a state dictionary of tensors")
