@@ -313,10 +313,14 @@ def _component(registry: Registry, kind: str, given: Mapping[str, Given]) -> Com
     fallback = next(s.default for s in settings_of(RunSettings) if s.name == kind)
     pick = given.get(f"run.{kind}", Given(fallback, "default"))
     name = coerce(pick.value, str, pick.where(f"run.{kind}"))
+    return _find(registry, kind, name, pick.where(f"run.{kind}"))
+
+
+def _find(registry: Registry, kind: str, name: str, where: str) -> Component:
     try:
         return registry.get(kind, name).component
     except PluginError as error:
-        raise ConfigError(f"{pick.where(f'run.{kind}')}: {error.message}", error.hint) from None
+        raise ConfigError(f"{where}: {error.message}", error.hint) from None
 
 
 def _assemble(registry: Registry, given: Mapping[str, Given]) -> Config:
@@ -332,9 +336,12 @@ def _assemble(registry: Registry, given: Mapping[str, Given]) -> Config:
     for key, value in kept.items():
         if key not in known:
             raise _unknown(key, value, known, components)
-    records = {s: build(cls, _section(s, kept, known), f"[{s}]") for s, cls in classes.items()}
+    records = {
+        section: build(cls, _section(section, kept, known), _where(section, kept))
+        for section, cls in classes.items()
+    }
     for name in records["run"].passes:
-        registry.get("pass", name)
+        _find(registry, "pass", name, given["run.passes"].where("run.passes"))
     return Config(
         run=records.pop("run"),
         engine=records.pop("engine"),
@@ -342,6 +349,12 @@ def _assemble(registry: Registry, given: Mapping[str, Given]) -> Config:
         components={kind: records.get(kind) for kind in KINDS},
         origins={key: kept[key].origin if key in kept else "default" for key in known},
     )
+
+
+def _where(section: str, given: Mapping[str, Given]) -> str:
+    """Return the section and where its values came from, for errors that name no single key."""
+    origins = {g.origin for key, g in given.items() if key.partition(".")[0] == section}
+    return f"[{section}] from {', '.join(sorted(origins))}" if origins else f"[{section}]"
 
 
 def _section(section: str, given: Mapping[str, Given], known: Mapping[str, Any]) -> dict[str, Any]:

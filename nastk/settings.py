@@ -114,6 +114,8 @@ def build(cls: type[Any], values: Mapping[str, Any], where: str) -> Any:
             )
     try:
         return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.message}", error.hint) from None
     except (ValueError, TypeError) as error:  # attrs validators carry several arguments
         what = error.args[0] if error.args else type(error).__name__
         raise ConfigError(f"{where}: {what}") from None
@@ -237,8 +239,8 @@ def _float(value: Any, finite: bool) -> float:
 def _str(value: Any, finite: bool) -> str:
     if not isinstance(value, str):
         raise _RefusedError
-    if "\0" in value:
-        raise _RefusedError("text without a null character")
+    if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        raise _RefusedError("text in UTF-8 without null characters")
     return str(value)
 
 

@@ -176,6 +176,11 @@ def screen(app: App) -> Lines | Bar:
 
 def describe(event: Mapping[str, Any]) -> str:
     """Return one line about an event: its type, message and plain values."""
+    if event.get("type") == "stage":
+        return f"stage {event.get('stage')}"
+    if event.get("type") == "leaders":
+        leaders = event.get("leaders") or [{}]
+        return f"leaders: {len(event.get('leaders') or ())} · best {leaders[0].get('codes', 'none')}"
     skip = ("schema", "type", "step", "spent", "time", "message")
     words = [str(event.get("message", ""))]
     words += [f"{k} {v}" for k, v in event.items() if k not in skip and _is_short(v)]
