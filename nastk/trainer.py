@@ -44,23 +44,29 @@ class Plan:
         phase: name under which the cost is entered in the ledger.
         horizon: generator updates after which progress is 1 (schedules); None: open end.
         path: called with the step number before every step; may activate a path in either network.
+        turn: called with the step number before every turn of D; likewise. G's update runs what
+            the step's last turn ran.
         train_generator: whether G is updated.
         trainable: given a parameter's name in G, whether it is updated; None: all.
         train_discriminator: whether D is updated.
         ema: whether an average of G is kept.
         objective: another objective than the configured one.
         penalty: an extra loss term on G's step (e.g. on choice weights).
+        health: a policy of this training's own, in place of the trainer's (for the GAN trainer a
+            :class:`nastk.gan.health.HealthPolicy`).
     """
 
     phase: str = "train"
     horizon: int | None = None
     path: Callable[[int], None] | None = None
+    turn: Callable[[int], None] | None = None
     train_generator: bool = True
     trainable: Callable[[str], bool] | None = None
     train_discriminator: bool = True
     ema: bool | None = None
     objective: Objective | None = None
     penalty: Callable[[], Any] | None = None
+    health: Any = None
 
 
 @define

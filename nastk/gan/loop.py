@@ -130,6 +130,8 @@ class GanTraining(Training):
             plan.path(self.cost.steps)
         self._set_learning_rates()
         for _ in range(config.n_critic if plan.train_discriminator else 1):
+            if plan.turn is not None:
+                plan.turn(self.cost.steps)
             shown = self._show()
             shown_images += len(shown.images)
             if plan.train_discriminator:

@@ -98,7 +98,7 @@ class GanTrainer(Trainer):
             labelled=self.dataset.classes > 0,
             device=torch.device(self.device),
             passes=tuple(self.passes),
-            health=self.health_policy(),
+            health=plan.health or self.health_policy(),
         )
         return GanTraining(pair, plan, randomness, setting)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from attrs import define, field
 from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from nastk.nn.choice import Mixed, Network, PerSize
 from nastk.nn.layers import FlatLinear, SlicedConv2d
@@ -121,7 +122,8 @@ def _copy(s: nn.Module, t: nn.Module, name: str, to: Transferred) -> None:
     if not own:
         return
     theirs = {**dict(s.named_parameters(recurse=False)), **dict(s.named_buffers(recurse=False))}
-    if type(s) is type(t) and all(
+    # Parametrised layers (spectral norm) have a class of their own each.
+    if type_before_parametrizations(s) is type_before_parametrizations(t) and all(
         k in theirs and theirs[k].shape == v.shape for k, v in own.items()
     ):
         for key, value in own.items():
