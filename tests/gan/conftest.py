@@ -29,7 +29,9 @@ class ToyGenerator(nn.Module):
     def __init__(self, pick: Any, latent: bool, channels: int, side: int, dropout: float) -> None:
         super().__init__()
         self.side = side
-        self.first = nn.Linear(LATENT, 4 * side * side) if latent else nn.Conv2d(channels, 4, 3, 1, 1)
+        self.first = (
+            nn.Linear(LATENT, 4 * side * side) if latent else nn.Conv2d(channels, 4, 3, 1, 1)
+        )
         self.norm = nn.BatchNorm2d(4)
         self.conv = pick(
             "conv", small=lambda: nn.Conv2d(4, 4, 1), large=lambda: nn.Conv2d(4, 4, 3, padding=1)
