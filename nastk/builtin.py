@@ -1,27 +1,30 @@
-"""nastk's own components, registered through the same hooks as everybody's."""
+"""nastk's own components, registered through the same hook as everybody's."""
 
 from __future__ import annotations
 
+from nastk.data.components import COMPONENTS as DATA
+from nastk.gan.components import COMPONENTS as GAN
 from nastk.hookspecs import hookimpl
+from nastk.metrics.components import COMPONENTS as METRICS
 from nastk.registry import Component
 
-
-@hookimpl
-def register_components() -> list[Component]:
-    """Return the data sets, objectives, trainers, evaluators and executors of the root package."""
-    return [*_DATASETS, *_OBJECTIVES, *_TRAINERS, *_EVALUATORS, *_EXECUTORS, *_PASSES]
-
-
-_DATASETS: list[Component] = []
-_OBJECTIVES: list[Component] = []
-_TRAINERS: list[Component] = []
-_EVALUATORS: list[Component] = []
-_EXECUTORS = [
+_OTHERS = [
     Component(
         kind="executor",
         name="in-process",
         factory="nastk.executor:in_process",
         summary="one candidate after another in this process",
-    )
+    ),
+    Component(
+        kind="pass",
+        name="spectral-norm",
+        factory="nastk.nn.spectral:make",
+        summary="spectral normalisation of the discriminator's layers",
+    ),
 ]
-_PASSES: list[Component] = []
+
+
+@hookimpl
+def register_components() -> list[Component]:
+    """Return the data sets, objectives, trainers, evaluators, executors and passes."""
+    return [*DATA, *GAN, *METRICS, *_OTHERS]

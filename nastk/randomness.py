@@ -99,14 +99,15 @@ class Randomness:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned; other streams start afresh.
 
-        Generators handed out before stay those of their streams.
+        Generators handed out before stay the run's: they are set in place.
         """
         self.seed = state["seed"]
         for name in {*self._numpy, *state["numpy"]}:
             fresh = Randomness(self.seed).numpy(name).bit_generator.state
             self.numpy(name).bit_generator.state = state["numpy"].get(name, fresh)
         for name in {*self._torch, *state["torch"]}:
-            self.torch(name).set_state(state["torch"].get(name, self.fixed(name).get_state()))
+            saved = state["torch"].get(name)
+            self.torch(name).set_state(self.fixed(name).get_state() if saved is None else saved)
         self._scopes = {n: dict(s) for n, s in state["scopes"].items()}
 
 

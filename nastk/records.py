@@ -166,6 +166,14 @@ class Cost:
             self.seconds + other.seconds,
         )
 
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(
+            self.steps - other.steps,
+            self.images - other.images,
+            self.macs - other.macs,
+            self.seconds - other.seconds,
+        )
+
 
 @frozen
 class MetricCard:

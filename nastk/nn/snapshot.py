@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from attrs import frozen
 from torch import Tensor
 
@@ -43,7 +44,10 @@ class Snapshot:
             like: an empty build of the same shape to fill instead of a new one, for networks
                 that a trainer's passes have transformed.
         """
-        network = like or build(space, self.role, self.choices, self.blocks)
+        network = like
+        if network is None:
+            with torch.random.fork_rng(devices=[]):  # what constructors draw is overwritten
+                network = build(space, self.role, self.choices, self.blocks)
         network.to(next(iter(self.weights.values())).device)
         network.load_state_dict(dict(self.weights))
         return network

@@ -78,7 +78,9 @@ class DiscriminatorPhase:
         assert best.generator is not None
         name = f"blockwise/second{len(self.tried)}"
         randomness = owner.search.randomness.child(name)
-        discriminator = owner.build("discriminator", choices, randomness, best.generator.blocks)
+        discriminator = owner.workshop.build(
+            "discriminator", choices, randomness, best.generator.blocks
+        )
         generator = best.generator.network(owner.search.space)
         plan = Plan("discriminator", train_generator=False, ema=False)
         pair = Pair(generator, discriminator, owner.search.space, best.generator.blocks)

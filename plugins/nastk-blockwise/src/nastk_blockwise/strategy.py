@@ -14,39 +14,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import asdict
-
 from nastk.errors import TrialError
 from nastk.nn.choice import Network
-from nastk.nn.inspect import cost
 from nastk.nn.snapshot import Snapshot
-from nastk.nn.transfer import Transferred, transfer
-from nastk.records import (
-    Architecture,
-    Budget,
-    Choices,
-    Cost,
-    Evaluation,
-    Leader,
-    Metric,
-    MetricCard,
-    Role,
-    Trial,
-)
+from nastk.records import Architecture, Budget, Choices, Cost, Leader
 from nastk.search import Search
 from nastk.strategy import StepReport, Strategy
-from nastk.trainer import Pair, Plan, Training
+from nastk.trainer import Pair, Training
 from nastk_blockwise.beam import Entry, Rated, best_distinct
 from nastk_blockwise.config import StrategyConfig
-from nastk_blockwise.growth import (
-    FairPaths,
-    block_candidates,
-    draw_block,
-    mutate_block,
-    trainable,
-)
+from nastk_blockwise.growth import FairPaths
+from nastk_blockwise.proposals import Limits, Proposals
 from nastk_blockwise.rating import Rater, Rating
+from nastk_blockwise.records import as_trial, pareto
 from nastk_blockwise.second import DiscriminatorPhase
+from nastk_blockwise.workshop import Workshop, default_discriminator
+
+_PLAIN = ("unit", "phase", "index", "steps", "candidates", "mutated")
+_ENTRIES = ("beam", "grown", "next", "archive")
 
 
 class BlockwiseStrategy(Strategy):
@@ -75,7 +60,6 @@ class BlockwiseStrategy(Strategy):
         self._training: Training | None = None
         self._live: dict[int, Network] = {}
         self._referee: Network | None = None
-        self._costs: dict[tuple[tuple[str, str], ...], tuple[int, int]] = {}
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -83,9 +67,12 @@ class BlockwiseStrategy(Strategy):
         """Take the search; the beam holds only the empty prefix."""
         super().start(search)
         space = search.space
-        self.limits = self._limits()
-        self.rater = Rater(search, self.config, self.config.soft_share * self.limits[0])
-        self.fixed_choices = _default_discriminator(search)
+        self.limits = Limits(space, self.config)
+        rng = search.randomness.numpy("blockwise/candidates")
+        self.proposals = Proposals(space, self.limits, self.config, rng)
+        self.rater = Rater(search, self.config, self.config.soft_share * self.limits.parameters)
+        self.fixed_choices = default_discriminator(search)
+        self.workshop = Workshop(search, self.fixed_choices)
         self.beam = [Entry({}, None)]
         self.paths = self._fresh_paths()
         self.second = DiscriminatorPhase(self)
@@ -118,7 +105,7 @@ class BlockwiseStrategy(Strategy):
         """Return the archive's complete architectures, best first."""
         leaders = []
         for entry in sorted(self.archive, key=lambda e: e.score):
-            full = self.search.space.complete(entry.choices, len_blocks(self, entry))
+            full = self.search.space.complete(entry.choices, self._blocks(entry))
             assert full is not None
             assert entry.rating is not None
             choices = {**self.fixed_choices, **full, **self.second.choices}
@@ -151,7 +138,7 @@ class BlockwiseStrategy(Strategy):
             self.grown = [Entry(e.choices, e.discriminator, e.generator) for e in self.beam]
             return self._to_rating()
         if self._training is None:
-            self._training = self._begin_block(self.index)
+            self._training = self._begin()
         phase = "warm" if self.unit == 1 and self.steps < self.config.warm_steps else "block"
         message = f"block {self.unit}: training {self.steps}/{total}, entry {self.index + 1}"
         message += f"/{len(self.beam)}"
@@ -171,10 +158,22 @@ class BlockwiseStrategy(Strategy):
     def _to_rating(self, message: str = "", values: Any = None) -> StepReport:
         self.phase, self.index, self.steps = "rate", 0, 0
         self.pool, self.mutated = [], False
-        self.queue = self._uniform_candidates()
-        if all(e.discriminator is None for e in self.grown):
-            self.queue = []
+        self.queue = self.proposals.uniform(self.grown, self.unit)
         return StepReport(message or f"block {self.unit}: rating", values=values or {})
+
+    def _begin(self) -> Training:
+        """Return the training that this phase and index call for, at its start."""
+        if self.phase == "train":
+            parent = self.beam[self.index]
+            steps = self._train_steps()
+            return self.workshop.block(parent, self.unit, self.index, steps, self.paths)
+        if self.phase == "finetune":
+            steps = self.config.finetune_steps
+            return self.workshop.survivor(self.next[self.index], self.unit, self.index, steps)
+        parent_index, block = self.queue[0]
+        return self.workshop.candidate(
+            self.grown[parent_index], block, self.unit, self.candidates, self.config.inherit_steps
+        )
 
     def _train_steps(self) -> int:
         warm = self.config.warm_steps if self.unit == 1 else 0
@@ -182,46 +181,6 @@ class BlockwiseStrategy(Strategy):
         if self.config.rating_mode == "inherit" and self.unit == 1:
             unit = 0
         return warm + unit
-
-    def _begin_block(self, index: int) -> Training:
-        """Return the training of beam entry ``index``'s generator with the next block open."""
-        parent = self.beam[index]
-        randomness = self.search.randomness.child(f"blockwise/block{self.unit}/{index}")
-        generator = self.build("generator", parent.choices, randomness, self.unit)
-        discriminator = self._discriminator(parent, randomness)
-        predicate = None
-        if parent.generator is not None:
-            inherited = self._inherit(parent.generator, generator)
-            predicate = trainable(generator, inherited, self.search.space.head)
-        plan = Plan(
-            phase=f"block{self.unit}",
-            horizon=self._train_steps(),
-            path=lambda step: generator.activate(self.paths.draw()),
-            trainable=predicate,
-        )
-        pair = Pair(generator, discriminator, self.search.space, self.unit)
-        return self.search.trainer.begin(pair, plan, randomness)
-
-    def _inherit(self, parent: Snapshot, generator: Network) -> Transferred:
-        return transfer(parent.network(self.search.space), generator)
-
-    def _discriminator(self, parent: Entry, randomness: Any) -> Network:
-        """Return D for the current block with what the parent's D has learned."""
-        network = self.build("discriminator", self.fixed_choices, randomness, self.unit)
-        if parent.discriminator is not None:
-            self._load(parent.discriminator, network, randomness)
-        return network
-
-    def _load(self, saved: Snapshot, network: Network, randomness: Any) -> None:
-        if saved.blocks == self.unit:
-            saved.network(self.search.space, like=network)
-            return
-        old = self.build("discriminator", self.fixed_choices, randomness, saved.blocks)
-        transfer(saved.network(self.search.space, like=old), network)
-
-    def build(self, role: Role, choices: Choices, randomness: Any, blocks: int | None) -> Network:
-        """Return a fresh network of a prefix, on the device."""
-        return self.search.trainer.build(self.search.space, role, choices, randomness, blocks)
 
     def _advance(self, phase: str, total: int) -> dict[str, float] | None:
         """Train one chunk; return losses, or None when the pair was given up."""
@@ -231,7 +190,7 @@ class BlockwiseStrategy(Strategy):
         try:
             progress = self._training.advance(Budget(steps)) if steps > 0 else None
         except TrialError as error:
-            spent = _difference(self._training.cost, before)
+            spent = self._training.cost - before
             self.search.ledger.enter(phase, spent, failed=True)
             self.search.emit("failure", phase=phase, unit=self.unit, reason=str(error))
             return None
@@ -263,59 +222,12 @@ class BlockwiseStrategy(Strategy):
             rated += 1
         if not self.queue and not self.mutated:
             self.mutated = True
-            self.queue = self._mutations()
+            self.queue = self.proposals.mutations(self.grown, self.unit, self.pool)
         message = f"block {self.unit}: {len(self.pool)} rated, {len(self.queue)} to go"
         if not self.queue:
             self._choose()
         best = min((r.rating.score for r in self.pool), default=None)
         return StepReport(message, values={} if best is None else {"best": best})
-
-    def _uniform_candidates(self) -> list[tuple[int, dict[str, str]]]:
-        """Return the block's candidates within the limits: all of a small block, else draws."""
-        space, block = self.search.space, self.unit - 1
-        rng = self.search.randomness.numpy("blockwise/candidates")
-        small = 1
-        for decision in space.block(block):
-            small *= len(decision.allowed)
-        wanted = self.config.rate_first if self.unit == 1 else self.config.rate_uniform
-        queue: list[tuple[int, dict[str, str]]] = []
-        for parent, entry in enumerate(self.grown):
-            if entry.discriminator is None:
-                continue
-            if small <= wanted:
-                options = list(block_candidates(space, block))
-            else:
-                options = [draw_block(space, entry.choices, block, rng) for _ in range(wanted)]
-            queue += [(parent, o) for o in options if self._admitted(entry, o, queue, parent)]
-        return queue
-
-    def _mutations(self) -> list[tuple[int, dict[str, str]]]:
-        """Return mutations of each parent's best candidate so far."""
-        rng = self.search.randomness.numpy("blockwise/candidates")
-        known = [(r.parent, r.block) for r in self.pool]
-        queue: list[tuple[int, dict[str, str]]] = []
-        for parent, entry in enumerate(self.grown):
-            mine = [r for r in self.pool if r.parent == parent]
-            if not mine or self.unit == 1:
-                continue
-            best = min(mine, key=lambda r: r.rating.score)
-            for _ in range(self.config.rate_mutations):
-                mutant = mutate_block(self.search.space, entry.choices, best.block, rng)
-                if self._admitted(entry, mutant, known + queue, parent):
-                    queue.append((parent, mutant))
-        return queue
-
-    def _admitted(self, entry: Entry, block: dict[str, str], known: list[Any], parent: int) -> bool:
-        """Whether a candidate is new, valid, and its cheapest completion within the limits."""
-        choices = {**entry.choices, **block}
-        if (parent, block) in known or self.search.space.problems(choices):
-            return False
-        full = self.search.space.cheapest_completion(choices, self.unit)
-        parameters, macs = self._cost(full, None)
-        most_parameters, most_macs = self.limits
-        return (not most_parameters or parameters <= most_parameters) and (
-            not most_macs or macs <= most_macs
-        )
 
     def _rate_candidate(
         self, parent: int, block: dict[str, str], generator: Network, entry: Entry | None
@@ -327,7 +239,7 @@ class BlockwiseStrategy(Strategy):
         self._record(choices, rating)
 
     def _rating(self, generator: Network, choices: Choices, blocks: int) -> Rating:
-        price = self._cost(choices, blocks)
+        price = self.limits.cost(choices, blocks)
         rating = self.rater.rate(generator, self._judge(), blocks, price)
         self.search.spend("rating", Cost(macs=price[1] * self.rater.images_seen(blocks)))
         return rating
@@ -336,7 +248,7 @@ class BlockwiseStrategy(Strategy):
         """Inherit mode: train the next candidate a chunk further; whether it was rated."""
         parent, block = self.queue[0]
         if self._training is None:
-            self._training = self._begin_candidate(parent, block)
+            self._training = self._begin()
         alive = self._advance("candidates", self.config.inherit_steps) is not None
         if alive and self.steps < self.config.inherit_steps:
             return False
@@ -356,29 +268,11 @@ class BlockwiseStrategy(Strategy):
             if id(rated) not in keep:
                 rated.entry = None
 
-    def _begin_candidate(self, parent: int, block: dict[str, str]) -> Training:
-        entry = self.grown[parent]
-        name = f"blockwise/candidate{self.candidates}"
-        randomness = self.search.randomness.child(name)
-        choices = {**entry.choices, **block}
-        generator = self.build("generator", choices, randomness, self.unit)
-        discriminator = self._discriminator(entry, randomness)
-        predicate = None
-        if entry.generator is not None:
-            inherited = self._inherit(entry.generator, generator)
-            if self.unit > 1:
-                predicate = trainable(generator, inherited, self.search.space.head)
-        plan = Plan("candidates", horizon=self.config.inherit_steps, trainable=predicate)
-        pair = Pair(generator, discriminator, self.search.space, self.unit)
-        return self.search.trainer.begin(pair, plan, randomness)
-
     def _judge(self) -> Network:
         """Return the unit's referee: the frozen discriminator of the best parent."""
         if self._referee is None:
-            best = next(e for e in self.grown if e.discriminator is not None)
-            randomness = self.search.randomness.child("blockwise/referee")
-            self._referee = self._discriminator(best, randomness).eval()
-            self._referee.requires_grad_(False)
+            best = next(e for e in (*self.grown, *self.beam) if e.discriminator is not None)
+            self._referee = self.workshop.referee(best, self.unit)
         return self._referee
 
     def _supernet(self, parent: int) -> Network:
@@ -390,54 +284,37 @@ class BlockwiseStrategy(Strategy):
         return self._live[parent]
 
     def _record(self, choices: Choices, rating: Rating) -> None:
-        space = self.search.space
-        full = space.complete(choices, self.unit) or choices
-        card = MetricCard(
-            n_fake=len(self.rater.bank("validation", self.unit)),
-            split="validation",
-            weights_kind="live",
-            extra={"referee": f"discriminator of block {self.unit}", "blocks": self.unit},
+        """Enter a rated candidate in the run's journal."""
+        full = self.search.space.complete(choices, self.unit) or choices
+        images = len(self.rater.bank("validation", self.unit))
+        trial = as_trial(
+            self.candidates, Architecture(self.search.space.name, full), rating, self.unit, images
         )
-        metrics = {
-            name: Metric(name, _finite(value), "minimise", card)
-            for name, value in asdict(rating).items()
-        }
-        status = "ok" if metrics["score"].value is not None else "diverged"
-        evaluation = Evaluation(metrics, group=f"block{self.unit}")
-        trial = Trial(
-            self.candidates, Architecture(space.name, full), status, Cost(), None,  # type: ignore[arg-type]
-            evaluation if status == "ok" else None,
-        )  # fmt: skip
         self.candidates += 1
-        self.search.emit("trial", trial=trial, codes=space.encode(trial.architecture))
+        self.search.emit("trial", trial=trial, codes=self.search.space.encode(trial.architecture))
 
     # -- survivors -----------------------------------------------------------------------------
 
     def _choose(self) -> None:
         """Turn the best candidates into entries with weights of their own."""
         survivors = best_distinct(self.pool, self.beam, self.config.beam)
-        self.next = [r.entry or self._inherited(r) for r in survivors]
+        self.next = [
+            r.entry
+            or self.workshop.derived(
+                self._supernet(r.parent), self.grown[r.parent], r.block, self.unit
+            )
+            for r in survivors
+        ]
         self.phase, self.index, self.steps = "finetune", 0, 0
         self._live = {}
         if not self.next:
             self.phase = "finish"
 
-    def _inherited(self, rated: Rated) -> Entry:
-        """Return the candidate's derived network with the supernet's weights."""
-        parent = self.grown[rated.parent]
-        choices = {**parent.choices, **rated.block}
-        supernet = self._supernet(rated.parent)
-        supernet.activate(choices)
-        randomness = self.search.randomness.child("blockwise/derive")
-        derived = self.build("generator", choices, randomness, self.unit)
-        transfer(supernet, derived)
-        return Entry(choices, parent.discriminator, Snapshot.take(derived, self.unit))
-
     def _finetune(self) -> StepReport:
         """Train all weights of one survivor, then rate it."""
         total = self.config.finetune_steps
         if self._training is None:
-            self._training = self._begin_survivor(self.index)
+            self._training = self._begin()
         message = f"block {self.unit}: fine-tuning survivor {self.index + 1}/{len(self.next)}"
         values = self._advance("finetune", total)
         if values is not None and self.steps < total:
@@ -454,15 +331,6 @@ class BlockwiseStrategy(Strategy):
         if self.index >= len(self.next):
             self.phase = "decide"
         return StepReport(message, values=values or {}, milestone=True)
-
-    def _begin_survivor(self, index: int) -> Training:
-        entry = self.next[index]
-        assert entry.generator is not None
-        randomness = self.search.randomness.child(f"blockwise/finetune{self.unit}/{index}")
-        generator = entry.generator.network(self.search.space)
-        pair = Pair(generator, self._discriminator(entry, randomness), self.search.space, self.unit)
-        plan = Plan("finetune", horizon=max(1, self.config.finetune_steps))
-        return self.search.trainer.begin(pair, plan, randomness)
 
     def _decide(self) -> StepReport:
         """Archive the survivors and grow further, unless the last growth did not pay."""
@@ -497,7 +365,7 @@ class BlockwiseStrategy(Strategy):
         if not same_size or not self.next or parent.generator is None:
             return None
         network = parent.generator.network(space)
-        price = self._cost(parent.choices, self.unit - 1)
+        price = self.limits.cost(parent.choices, self.unit - 1)
         before = self.rater.rate(network, self._judge(), self.unit - 1, price).score
         return (before - self.next[0].score) / abs(before)
 
@@ -507,56 +375,27 @@ class BlockwiseStrategy(Strategy):
         for entry in self.archive:
             assert entry.generator is not None
             network = entry.generator.network(self.search.space)
-            blocks = len_blocks(self, entry)
+            blocks = self._blocks(entry)
             judged.append(entry.rated(self._rating(network, entry.choices, blocks)))
         self.archive = sorted(judged, key=lambda e: e.score)
-        self.search.emit("pareto", front=self._pareto())
+        self.search.emit("pareto", front=pareto([e.rating for e in self.archive if e.rating]))
         self.phase = "done"
         if self.config.discriminator_phase and self.archive:
             self.phase = "discriminator"
         return StepReport(f"archive of {len(self.archive)}, best {self._best():.4f}")
 
-    def _pareto(self) -> list[dict[str, float]]:
-        """Return rating, parameters and MACs of the archive's non-dominated entries."""
-        points = [
-            (e.rating.quality, e.rating.parameters, e.rating.macs) for e in self.archive if e.rating
-        ]
-        front = [
-            p for p in points
-            if not any(q != p and all(a <= b for a, b in zip(q, p, strict=True)) for q in points)
-        ]  # fmt: skip
-        names = ("rating", "parameters", "macs")
-        return [dict(zip(names, map(float, p), strict=True)) for p in sorted(set(front))]
-
     # -- small things --------------------------------------------------------------------------
+
+    def _blocks(self, entry: Entry) -> int:
+        assert entry.generator is not None
+        return entry.generator.blocks or self.units
 
     def _complete(self, choices: Choices) -> bool:
         full = self.search.space.complete(choices, self.unit)
-        if full is None:
-            return False
-        parameters, macs = self._cost(full, None)
-        return (not self.limits[0] or parameters <= self.limits[0]) and (
-            not self.limits[1] or macs <= self.limits[1]
-        )
+        return full is not None and self.limits.fit(full)
 
     def _best(self) -> float:
         return min((e.score for e in (*self.archive, *self.next, *self.beam)), default=float("inf"))
-
-    def _cost(self, choices: Choices, blocks: int | None) -> tuple[int, int]:
-        key = (*sorted(choices.items()), ("blocks", str(blocks)))
-        if key not in self._costs:
-            self._costs[key] = cost(self.search.space, choices, blocks)
-        return self._costs[key]
-
-    def _limits(self) -> tuple[int, int]:
-        """Return the hard limits: as configured, else the space's reference architecture."""
-        given = (self.config.max_parameters, self.config.max_macs)
-        reference = self.search.space.reference() if None in given else None
-        known = self._cost(reference, None) if reference else (0, 0)
-        return (
-            known[0] if given[0] is None else given[0],
-            known[1] if given[1] is None else given[1],
-        )
 
     def _fresh_paths(self) -> FairPaths:
         decisions = self.search.space.block(self.unit - 1)
@@ -571,19 +410,13 @@ class BlockwiseStrategy(Strategy):
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that changes; a training under way is saved whole."""
+        state: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
+        for name in _ENTRIES:
+            state[name] = [e.state_dict() for e in getattr(self, name)]
         return {
-            "unit": self.unit,
-            "phase": self.phase,
-            "index": self.index,
-            "steps": self.steps,
-            "candidates": self.candidates,
-            "mutated": self.mutated,
+            **state,
             "queue": [[parent, block] for parent, block in self.queue],
-            "beam": [e.state_dict() for e in self.beam],
-            "grown": [e.state_dict() for e in self.grown],
             "pool": [r.state_dict() for r in self.pool],
-            "next": [e.state_dict() for e in self.next],
-            "archive": [e.state_dict() for e in self.archive],
             "paths": self.paths.state_dict(),
             "training": self._training and self._training.state_dict(),
             "second": self.second.state_dict(),
@@ -591,49 +424,16 @@ class BlockwiseStrategy(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        for name in ("unit", "phase", "index", "steps", "candidates", "mutated"):
+        for name in _PLAIN:
             setattr(self, name, state[name])
-        self.queue = [(parent, dict(block)) for parent, block in state["queue"]]
-        for name in ("beam", "grown", "next", "archive"):
+        for name in _ENTRIES:
             setattr(self, name, [Entry.from_state(e) for e in state[name]])
+        self.queue = [(parent, dict(block)) for parent, block in state["queue"]]
         self.pool = [Rated.from_state(r) for r in state["pool"]]
         self.paths = self._fresh_paths()
         self.paths.load_state_dict(state["paths"])
         self._live, self._referee, self._training = {}, None, None
         if state["training"] is not None:
-            begin = {"train": self._begin_block, "finetune": self._begin_survivor}
-            if self.phase == "rate":
-                self._training = self._begin_candidate(*self.queue[0])
-            else:
-                self._training = begin[self.phase](self.index)
+            self._training = self._begin()
             self._training.load_state_dict(state["training"])
         self.second.load_state_dict(state["second"])
-
-
-def len_blocks(strategy: BlockwiseStrategy, entry: Entry) -> int:
-    """Return the number of blocks of a beam entry."""
-    assert entry.generator is not None
-    return entry.generator.blocks or strategy.units
-
-
-def _default_discriminator(search: Search) -> dict[str, str]:
-    """Return choices for the decisions of D while G is searched: drawn once from the seed."""
-    decisions = [d for d in search.space.decisions if d.role == "discriminator"]
-    if not decisions:
-        return {}
-    rng = search.randomness.child("blockwise/discriminator").numpy("draw")
-    drawn = search.space.sample(rng).choices
-    return {d.name: drawn[d.name] for d in decisions if d.name in drawn}
-
-
-def _difference(after: Cost, before: Cost) -> Cost:
-    return Cost(
-        after.steps - before.steps,
-        after.images - before.images,
-        after.macs - before.macs,
-        after.seconds - before.seconds,
-    )
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if abs(value) < float("inf") else None
