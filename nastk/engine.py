@@ -15,9 +15,7 @@ from typing import Any
 
 from nastk.assembly import World, assemble, changes, run_document
 from nastk.config import Config
-from nastk.errors import RunFolderError
 from nastk.events import FanOut, Sink, make_event
-from nastk.ledger import Ledger
 from nastk.pictures import save_sheet
 from nastk.records import Budget, Trial, to_json
 from nastk.registry import Registry
@@ -25,7 +23,9 @@ from nastk.result import Result, result_of, trial_record, trial_values
 from nastk.resuming import (
     CHANGED,
     check_plugins,
+    finished_result,
     lost_work,
+    reading,
     refuse,
     repeated_work,
     saved_config,
@@ -102,8 +102,10 @@ def resume(
         check_plugins(held, config, registry)
     with held:
         generation = held.latest()
-        if generation is not None and _part(generation, "engine")["finished"]:
-            return _finished(held, generation)
+        if generation is not None:
+            finished = finished_result(held, generation)
+            if finished is not None:
+                return finished
         world = assemble(config, registry, str(held.document.get("device", "")))
         if not allow_changed:
             refuse(held, changes(held.document, world), CHANGED)
@@ -164,17 +166,18 @@ class _Loop:
 
     def run(self, generation: Generation | None, *, resumed: bool = False) -> Result:
         """Work from ``generation`` (None: from the start) until finished or stopped."""
+        if generation is not None:
+            with reading(generation):
+                self._restore(generation)
         ended = "failed"
+        if resumed:
+            self._rewind(generation)
+        else:
+            self._session("start")
         try:
-            if resumed:
-                self._rewind(generation)
-            else:
-                self._session("start")
             if generation is None:
                 self._event("start", self._description())
                 self._enter_stage()
-            else:
-                self._restore(generation)
             ended = self._drive()
         finally:
             self._session("stop", reason=ended)
@@ -264,7 +267,6 @@ class _Loop:
         number = None if generation is None else generation.number
         self._session("start", generation=number, repeated=to_json(lost))
         self.ledger.repeated = repeated_work(self.folder)
-        self.tick = number or 0
         self._tell("resumed", {"generation": number, "repeated": to_json(lost)})
         for line in () if generation is None else generation.warnings:
             self._tell("warning", {"message": line})
@@ -302,17 +304,3 @@ class _Loop:
             "final": {"leaders": world.config.final.leaders, "steps": world.config.final.steps},
             "outside_budget": list(OUTSIDE_BUDGET),
         }
-
-
-def _finished(folder: RunFolder, generation: Generation) -> Result:
-    ledger = Ledger()
-    ledger.load_state_dict(_part(generation, "ledger"))
-    ledger.repeated = repeated_work(folder)
-    return result_of(folder.path, _part(generation, "engine")["outcomes"], ledger)
-
-
-def _part(generation: Generation, name: str) -> Mapping[str, Any]:
-    state = generation.states.get(name)
-    if not isinstance(state, Mapping):
-        raise RunFolderError(f"generation {generation.number}: part '{name}' is missing")
-    return state

@@ -45,10 +45,12 @@ class FanOut:
     def emit(self, event: Event) -> None:
         """Tell every sink that still works."""
         for sink in tuple(self.sinks):
+            if not any(sink is working for working in self.sinks):
+                continue  # failed while another's failure was reported
             try:
                 sink.emit(event)
             except Exception as error:  # a screen or a plugin must never end a run
-                self.sinks.remove(sink)
+                self.sinks = [working for working in self.sinks if working is not sink]
                 self.emit(_failure(sink, error, int(event.get("step", 0))))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from nastk.assembly import plugin_versions, used_entries
@@ -12,6 +13,7 @@ from nastk.ledger import Ledger, difference
 from nastk.records import Cost
 from nastk.records import from_json as record_from_json
 from nastk.registry import Registry
+from nastk.result import Result, result_of
 from nastk.rundir import Generation, RunFolder
 
 CHANGED = "pass --allow-changed to continue anyway"
@@ -56,6 +58,38 @@ def refuse(folder: RunFolder, lines: Sequence[str], hint: str) -> None:
     """Raise a RunFolderError that lists ``lines``; nothing without any."""
     if lines:
         raise RunFolderError(f"{folder.path}: not the same run: {'; '.join(lines)}", hint)
+
+
+@contextmanager
+def reading(generation: Generation) -> Iterator[None]:
+    """Turn whatever goes wrong while a generation's states are taken up into a RunFolderError.
+
+    The states are whole, but may be those of another run or of another version of a component.
+    """
+    try:
+        yield
+    except Exception as error:  # anything that a component's load_state_dict may raise
+        what = " ".join(str(error).split())[:200]
+        raise RunFolderError(
+            f"generation {generation.number} does not fit this run: {type(error).__name__}: {what}",
+            "was the folder or a plugin changed?",
+        ) from error
+
+
+def finished_result(folder: RunFolder, generation: Generation) -> Result | None:
+    """Return the result that a finished run left; None when it is not finished.
+
+    Raises:
+        RunFolderError: the state cannot be understood.
+    """
+    with reading(generation):
+        state = generation.states["engine"]
+        if not state["finished"]:
+            return None
+        ledger = Ledger()
+        ledger.load_state_dict(generation.states["ledger"])
+        ledger.repeated = repeated_work(folder)
+        return result_of(folder.path, state["outcomes"], ledger)
 
 
 def lost_work(folder: RunFolder, generation: Generation | None) -> Cost:

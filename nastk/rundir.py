@@ -187,7 +187,9 @@ class RunFolder:
 
     def _file(self, journal: Journal) -> IO[bytes]:
         if journal not in self._files:
-            self._files[journal] = (self.path / f"{journal}.jsonl").open("ab")
+            path = self.path / f"{journal}.jsonl"
+            _cut_torn_line(path)
+            self._files[journal] = path.open("ab")
         return self._files[journal]
 
     # -- generations ---------------------------------------------------------------------------
@@ -356,6 +358,16 @@ def checksum(path: Path) -> str:
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be read: {error.strerror}") from None
     return digest.hexdigest()
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Cut off a last line that a kill left without its end; lines are short."""
+    size = path.stat().st_size if path.exists() else 0
+    if size and _byte_before(path, size) != b"\n":
+        with path.open("rb") as file:
+            start = max(0, size - MAX_LINE_BYTES)
+            file.seek(start)
+            os.truncate(path, start + file.read().rfind(b"\n") + 1)
 
 
 def _byte_before(path: Path, position: int) -> bytes:

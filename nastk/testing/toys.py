@@ -3,10 +3,10 @@
 They obey the same contracts as the real ones (all state in the open, all draws from named
 streams), which makes them good for tests of strategies, engines and command lines::
 
-    from nastk.config import resolve
+    from nastk import engine
     from nastk.testing import toys
 
-    config = resolve(toys.registry(), flags=toys.FLAGS, env={})
+    engine.run(toys.config("toy-random"), toys.registry(), Path("run"))
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import field, frozen
 
+from nastk.config import Config, resolve
 from nastk.dataset import Dataset, Split, SplitName
 from nastk.errors import DataError, TrialError
 from nastk.evaluator import Candidate, Evaluator
 from nastk.executor import Executor
+from nastk.ledger import difference
 from nastk.objective import Exchange, Objective
 from nastk.randomness import Randomness
 from nastk.records import (
@@ -184,8 +186,7 @@ class ToyTraining(Training):
         before = self.cost
         for _ in range(int(budget.amount)):
             self._step()
-        spent = Cost(self.cost.steps - before.steps, self.cost.images - before.images)
-        return Progress(spent, {"g": float(np.abs(self._weights).mean())})
+        return Progress(difference(self.cost, before), {"g": float(np.abs(self._weights).mean())})
 
     def eval_generator(self, ema: bool = True) -> Any:
         """Return the generator."""
@@ -316,9 +317,7 @@ class ToyGrowing(Strategy):
         decisions = self.search.space.decisions
         before = self.training.cost
         self.training.advance(Budget(self.config.chunk))
-        after = self.training.cost
-        spent = Cost(after.steps - before.steps, after.images - before.images)
-        self.search.spend("supernet", spent)
+        self.search.spend("supernet", difference(self.training.cost, before))
         decision = decisions[len(self.choices)]
         drawn = int(self.search.randomness.numpy("grow").integers(len(decision.options) - 1))
         self.choices[decision.name] = decision.options[drawn]
@@ -411,3 +410,8 @@ def registry(version: str = "1.0") -> Registry:
         )
         result.add(Entry(component, "nastk-toys", version))
     return result
+
+
+def config(strategy: str = "toy-random", **flags: Any) -> Config:
+    """Return the configuration of a toy run; ``flags`` are dotted keys (``**{"run.seed": 1}``)."""
+    return resolve(registry(), flags={**FLAGS, "run.strategy": strategy, **flags}, env={})

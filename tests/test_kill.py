@@ -1,0 +1,77 @@
+"""``kill -9`` at random moments of a real process, resumed each time, changes nothing."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nastk import engine
+from nastk.rundir import RunFolder
+from nastk.testing import toys
+from nastk.testing.folders import result_files
+
+KILLS = 20
+FLAGS = {"toy-random": {"strategy.candidates": 60}, "toy-growing": {"strategy.chunk": 60}}
+PAUSE = 0.004
+DRIVER = """
+import json, sys
+from pathlib import Path
+from nastk import assembly, engine, result, state
+from nastk.config import resolve
+from nastk.records import to_json, Cost
+from nastk.testing import toys
+to_json(Cost())
+folder, flags = Path(sys.argv[1]), json.loads(sys.argv[2])
+print("ready", flush=True)
+if (folder / "run.json").exists():
+    engine.resume(folder, toys.registry())
+else:
+    engine.run(resolve(toys.registry(), flags=flags, env={}), toys.registry(), folder)
+"""
+
+
+def start(folder: Path, flags: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", DRIVER, str(folder), flags]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Kill the process after some time; False when it had ended by then."""
+    time.sleep(seconds)
+    process.kill()
+    code = process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+    assert code in (-signal.SIGKILL, 0)
+    return code != 0
+
+
+@pytest.mark.parametrize("strategy", list(FLAGS))
+def test_run_killed_at_twenty_random_moments_ends_as_the_uninterrupted_one(
+    tmp_path: Path, strategy: str
+) -> None:
+    flags = {**FLAGS[strategy], "final.leaders": 2, "engine.commit_every": 1}
+    engine.run(toys.config(strategy, **flags), toys.registry(), tmp_path / "whole")
+    slow = {**toys.FLAGS, "run.strategy": strategy, **flags, "trainer.pause": PAUSE}
+    moments = random.Random(strategy)
+    killed = 0
+    for _ in range(KILLS):
+        process = start(tmp_path / "r", json.dumps(slow))
+        killed += kill_after(process, moments.uniform(0.02, 0.3))
+    assert killed >= KILLS, "the run ended before it was killed twenty times"
+    with start(tmp_path / "r", json.dumps(slow)) as last:
+        assert last.wait() == 0
+    assert result_files(tmp_path / "r") == result_files(tmp_path / "whole")
+    sessions = list(RunFolder.open(tmp_path / "r").read("sessions"))
+    assert len([s for s in sessions if s["type"] == "start"]) > KILLS // 2
+    assert engine.resume(tmp_path / "r", toys.registry()).ledger["repeated"].steps > 0
