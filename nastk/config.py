@@ -232,8 +232,11 @@ def resolve(
         from_file(file) if file is not None else {},
     ]
     picked = merge(user)
+    own = {f"{s}.{f.name}": f for s, cls in _SECTIONS.items() for f in settings_of(cls)}
     for key, given in picked.items():
         check_section(key, given)
+        if key.partition(".")[0] in _SECTIONS and key not in own:
+            raise _unknown(key, given, own, {})
     space = _component(registry, "space", picked)
     strategy = _component(registry, "strategy", picked)
     proposed = [

@@ -245,7 +245,8 @@ def _str(value: Any, finite: bool) -> str:
 
 
 def _none(value: Any, finite: bool) -> None:
-    if value is not None and not (isinstance(value, Text) and value.lower() in ("", "none")):
+    empty = isinstance(value, Text) and not value
+    if value is not None and not empty and not (isinstance(value, str) and value.lower() == "none"):
         raise _RefusedError
 
 

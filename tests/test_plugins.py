@@ -30,7 +30,7 @@ class Distributions:
     def __init__(self, monkeypatch):
         self.points = []
         find = lambda group: [p for p in self.points if group == "nastk"]  # noqa: E731
-        monkeypatch.setattr(plugins.metadata, "entry_points", find)
+        monkeypatch.setattr(plugins, "metadata", SimpleNamespace(entry_points=find))
 
     def add(self, distribution, plugin, name="main", version="1.0"):
         def load():

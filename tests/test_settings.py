@@ -40,6 +40,7 @@ class Example:
         ("", str, ""),
         ("none", int | None, None),
         ("none", str | None, None),
+        ("", int | None, None),
         ("5", int | None, 5),
         ("max", Literal["min", "max"], "max"),
         ("blue", Colour, Colour.BLUE),
@@ -88,6 +89,10 @@ def test_data_of_another_type_is_refused_with_got_and_expected(value, annotation
 
 def test_an_integer_serves_as_a_number():
     assert coerce(2, float, "here") == 2.0
+
+
+def test_a_file_says_none_by_the_word():
+    assert coerce("none", int | None, "here") is None
 
 
 def test_infinity_is_taken_where_the_field_says_so():
