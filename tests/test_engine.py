@@ -12,7 +12,7 @@ from nastk import engine
 from nastk.errors import NastkError, PairError, RunFolderError
 from nastk.records import Cost
 from nastk.rundir import RunFolder, checksum
-from nastk.testing import toys
+from nastk.testing import toy_strategies, toys
 from nastk.testing.folders import content, result_files
 from nastk.testing.toys import config
 
@@ -118,7 +118,7 @@ def test_winner_is_the_best_finalist_on_validation(tmp_path: Path) -> None:
 def test_leader_that_fails_in_retraining_is_replaced_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(toys.ToyRandom, "_ranked", _exploding_first)
+    monkeypatch.setattr(toy_strategies.ToyRandom, "_ranked", _exploding_first)
     result = engine.run(config(**{"strategy.steps": 2}), toys.registry(), tmp_path / "r")
     statuses = [e["status"] for e in events(tmp_path / "r", "finalist")]
     assert statuses[-1] == "ok"

@@ -18,8 +18,13 @@ from nastk.testing import toys
 from nastk.testing.folders import result_files
 
 KILLS = 20
-FLAGS = {"toy-random": {"strategy.candidates": 60}, "toy-growing": {"strategy.chunk": 60}}
-PAUSE = 0.004
+FLAGS = {
+    "toy-random": {"strategy.candidates": 200, "strategy.steps": 10, "final.leaders": 2},
+    "toy-growing": {"space.blocks": 12, "strategy.chunk": 100, "final.steps": 3000},
+}
+LONGEST = 0.2
+"""Seconds until a kill, at most: the run takes over four, so that it outlives all of them."""
+PAUSE = 0.001
 DRIVER = """
 import json, sys
 from pathlib import Path
@@ -60,18 +65,18 @@ def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
 def test_run_killed_at_twenty_random_moments_ends_as_the_uninterrupted_one(
     tmp_path: Path, strategy: str
 ) -> None:
-    flags = {**FLAGS[strategy], "final.leaders": 2, "engine.commit_every": 1}
+    flags = {"final.steps": 1000, **FLAGS[strategy], "engine.commit_every": 1}
+    flags["engine.max_failures"] = 1000
     engine.run(toys.config(strategy, **flags), toys.registry(), tmp_path / "whole")
     slow = {**toys.FLAGS, "run.strategy": strategy, **flags, "trainer.pause": PAUSE}
     moments = random.Random(strategy)
     killed = 0
     for _ in range(KILLS):
         process = start(tmp_path / "r", json.dumps(slow))
-        killed += kill_after(process, moments.uniform(0.02, 0.3))
+        killed += kill_after(process, moments.uniform(0.0, LONGEST))
     assert killed >= KILLS, "the run ended before it was killed twenty times"
     with start(tmp_path / "r", json.dumps(slow)) as last:
         assert last.wait() == 0
     assert result_files(tmp_path / "r") == result_files(tmp_path / "whole")
     sessions = list(RunFolder.open(tmp_path / "r").read("sessions"))
     assert len([s for s in sessions if s["type"] == "start"]) > KILLS // 2
-    assert engine.resume(tmp_path / "r", toys.registry()).ledger["repeated"].steps > 0

@@ -192,7 +192,7 @@ def test_second_process_is_refused_with_the_holders_pid_and_host(tmp_path: Path)
 def test_folder_of_a_run_or_of_anything_else_is_not_taken_for_a_new_run(tmp_path: Path) -> None:
     made(tmp_path / "r")
     before = content(tmp_path / "r")
-    with pytest.raises(RunFolderError, match="already holds a run.*nastk resume"):
+    with pytest.raises(RunFolderError, match=r"already holds a run.*nastk resume"):
         RunFolder.create(tmp_path / "r", {})
     assert content(tmp_path / "r") == before
     (tmp_path / "other").mkdir()

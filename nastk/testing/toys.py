@@ -27,14 +27,12 @@ from nastk.ledger import difference
 from nastk.objective import Exchange, Objective
 from nastk.randomness import Randomness
 from nastk.records import (
-    Architecture,
     Budget,
     Choices,
     Cost,
     Decision,
     Evaluation,
     InputSpec,
-    Leader,
     Metric,
     MetricCard,
     Role,
@@ -42,13 +40,11 @@ from nastk.records import (
 )
 from nastk.registry import Component, Entry, Registry
 from nastk.space import Pick, SearchSpace
-from nastk.strategy import AskTellStrategy, StepReport, Strategy
 from nastk.trainer import Pair, Plan, Progress, Trainer, Training
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from nastk.search import Search
 
 OPTIONS = ("plain", "twice", "noisy", "explode")
 """Options of every cell; a network with ``explode`` in its first cell diverges."""
@@ -256,98 +252,6 @@ class ToyEvaluator(Evaluator):
         })  # fmt: skip
 
 
-@frozen
-class RandomConfig:
-    """Settings of the toy random search."""
-
-    candidates: int = field(default=8, metadata={"help": "architectures to try"})
-    batch: int = field(default=2, metadata={"help": "architectures of one step"})
-    steps: int = field(default=5, metadata={"help": "training of each"})
-
-
-class ToyRandom(AskTellStrategy):
-    """Random search."""
-
-    name = "toy-random"
-
-    def __init__(self, config: RandomConfig) -> None:
-        objectives = {"rating": "minimise"}
-        super().__init__(
-            candidates=config.candidates, budget=Budget(config.steps), objectives=objectives
-        )
-        self.batch = config.batch
-
-    def ask(self) -> list[Architecture]:
-        """Draw a batch."""
-        rng = self.search.randomness.numpy("propose")
-        return [self.search.space.sample(rng) for _ in range(self.batch)]
-
-
-@frozen
-class GrowingConfig:
-    """Settings of the toy that grows."""
-
-    chunk: int = field(default=4, metadata={"help": "training between two blocks"})
-    complain: str = field(default="", metadata={"help": "why the pair cannot work"})
-
-
-class ToyGrowing(Strategy):
-    """Trains one network all along and decides one block at a time."""
-
-    name = "toy-growing"
-
-    def __init__(self, config: GrowingConfig) -> None:
-        self.config = config
-        self.choices: dict[str, str] = {}
-
-    def unsupported(self, search: Search) -> str:
-        """Return what the settings say."""
-        return self.config.complain
-
-    def start(self, search: Search) -> None:
-        """Build the network and begin its training."""
-        super().start(search)
-        child = search.randomness.child("supernet")
-        networks = [search.trainer.build(search.space, role, {}, child) for role in ROLES]
-        pair = Pair(networks[0], networks[1], search.space)
-        self.training = search.trainer.begin(pair, Plan(phase="supernet"), child)
-
-    def step(self) -> StepReport:
-        """Train a little, then decide the next decision."""
-        decisions = self.search.space.decisions
-        before = self.training.cost
-        self.training.advance(Budget(self.config.chunk))
-        self.search.spend("supernet", difference(self.training.cost, before))
-        decision = decisions[len(self.choices)]
-        drawn = int(self.search.randomness.numpy("grow").integers(len(decision.options) - 1))
-        self.choices[decision.name] = decision.options[drawn]
-        done = len(self.choices) == len(decisions)
-        share = len(self.choices) / len(decisions)
-        return StepReport(f"decided {decision.name}", done, share, {"drawn": drawn}, milestone=True)
-
-    def leaders(self) -> list[Leader]:
-        """Return the one architecture when it is complete."""
-        if len(self.choices) < len(self.search.space.decisions):
-            return []
-        return [Leader(self.search.space.architecture(self.choices), 0.0)]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return choices and training."""
-        return {"choices": dict(self.choices), "training": self.training.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore choices and training."""
-        self.choices = dict(state["choices"])
-        self.training.load_state_dict(state["training"])
-
-    def pictures(self) -> Any:
-        """Return a picture of the network."""
-        return self.training.pictures()
-
-
-ROLES: tuple[Role, Role] = ("generator", "discriminator")
-
-
 class ToyExecutor(Executor):
     """Runs the last task first and gives the results in order, as a cluster might."""
 
@@ -385,28 +289,29 @@ FLAGS: Mapping[str, Any] = {
 """Settings that pick the toys."""
 
 _HERE = "nastk.testing.toys"
+_STRATEGIES = "nastk.testing.toy_strategies"
 _COMPONENTS = (
-    ("space", "toy", "ToySpace", "SpaceConfig"),
-    ("dataset", "toy", "dataset", ""),
-    ("objective", "toy", "objective", ""),
-    ("trainer", "toy", "ToyTrainer", "TrainerConfig"),
-    ("evaluator", "toy", "ToyEvaluator", ""),
-    ("executor", "toy", "executor", ""),
-    ("strategy", "toy-random", "ToyRandom", "RandomConfig"),
-    ("strategy", "toy-growing", "ToyGrowing", "GrowingConfig"),
+    ("space", "toy", f"{_HERE}:ToySpace", f"{_HERE}:SpaceConfig"),
+    ("dataset", "toy", f"{_HERE}:dataset", ""),
+    ("objective", "toy", f"{_HERE}:objective", ""),
+    ("trainer", "toy", f"{_HERE}:ToyTrainer", f"{_HERE}:TrainerConfig"),
+    ("evaluator", "toy", f"{_HERE}:ToyEvaluator", ""),
+    ("executor", "toy", f"{_HERE}:executor", ""),
+    ("strategy", "toy-random", f"{_STRATEGIES}:ToyRandom", f"{_STRATEGIES}:RandomConfig"),
+    ("strategy", "toy-growing", f"{_STRATEGIES}:ToyGrowing", f"{_STRATEGIES}:GrowingConfig"),
 )
 
 
 def registry(version: str = "1.0") -> Registry:
     """Return a registry that holds the toys and nothing else, from distribution ``nastk-toys``."""
     result = Registry()
-    for kind, name, factory, config in _COMPONENTS:
+    for kind, name, factory, settings in _COMPONENTS:
         component = Component(
             kind=kind,  # type: ignore[arg-type]
             name=name,
-            factory=f"{_HERE}:{factory}",
+            factory=factory,
             summary="a toy",
-            config=f"{_HERE}:{config}" if config else "",
+            config=settings,
         )
         result.add(Entry(component, "nastk-toys", version))
     return result
