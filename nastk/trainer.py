@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field, frozen
 
 from nastk.records import Budget, Choices, Cost, Role
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from nastk.nn.choice import Network
     from nastk.objective import Objective
@@ -36,6 +36,21 @@ class Pair:
     blocks: int | None = None
 
 
+class Turn(Protocol):
+    """One turn of a training whose real batches are halved; see ``Plan.before_discriminator``."""
+
+    def loss(self, role: Role, held_out: bool = True) -> Tensor:
+        """Return the loss of one network, a scalar with gradients; nothing is updated.
+
+        The cost is entered. Asked again within the turn, the same images and inputs are used.
+
+        Args:
+            role: whose loss: D's on real and generated images, or G's.
+            held_out: on the half that the turn's weight updates do not see, else on the one
+                that they do.
+        """
+
+
 @frozen
 class Plan:
     """How a pair is to be trained. None means: as the trainer is configured.
@@ -54,6 +69,12 @@ class Plan:
         penalty: an extra loss term on G's step (e.g. on choice weights).
         health: a policy of this training's own, in place of the trainer's (for the GAN trainer a
             :class:`nastk.gan.health.HealthPolicy`).
+        before_discriminator: called before every turn's update of D, for updates of another kind
+            (choice weights). With it or the next one, every real batch is halved: the first half
+            trains the weights, the second is held out for the callbacks.
+        before_generator: likewise before every update of G.
+        before_pass: called with the role before every forward pass of a network that the training
+            makes; may set its mixture.
     """
 
     phase: str = "train"
@@ -67,6 +88,9 @@ class Plan:
     objective: Objective | None = None
     penalty: Callable[[], Any] | None = None
     health: Any = None
+    before_discriminator: Callable[[Turn], None] | None = None
+    before_generator: Callable[[Turn], None] | None = None
+    before_pass: Callable[[Role], None] | None = None
 
 
 @define
@@ -129,10 +153,12 @@ class Trainer(ABC):
     Attributes:
         name: registered name.
         device: e.g. ``cpu`` or ``cuda:0``.
+        halves: whether its trainings call a plan's ``before_…`` callbacks.
     """
 
     name: str
     device: str
+    halves: bool = False
 
     @abstractmethod
     def build(

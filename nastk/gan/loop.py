@@ -14,31 +14,24 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from attrs import define
+from attrs import evolve
 from torch import Tensor, nn
 
 from nastk.data.batches import Batches
 from nastk.errors import PairError, ShapeError
+from nastk.gan.bill import Bill
 from nastk.gan.inputs import Drawn, make_inputs
 from nastk.gan.modes import Modes, gradients, trained
 from nastk.gan.optimisers import adam, load_optimiser_state, make_average, optimiser_state
-from nastk.gan.record import MacMeter, Values, difference, means
+from nastk.gan.record import Values, difference, means
 from nastk.gan.setting import Setting, own_objective
+from nastk.gan.turn import HalvedTurn, Shown, wants_halves
 from nastk.gan.watch import Bank, Watch
 from nastk.nn.choice import Network
 from nastk.objective import Exchange, Scores, as_scores
 from nastk.randomness import Randomness
-from nastk.records import Budget, Cost
+from nastk.records import Budget, Cost, Role
 from nastk.trainer import Pair, Plan, Progress, Training
-
-
-@define
-class _Shown:
-    """The real batch of a turn, and what G was given in it."""
-
-    images: Tensor
-    labels: Tensor | None
-    drawn: Drawn
 
 
 class GanTraining(Training):
@@ -70,6 +63,7 @@ class GanTraining(Training):
                 "trainer.d_update is 'separate'",
                 "set trainer.d_update=joint",
             )
+        self._halved = wants_halves(plan, self._config.batch_size)
         self._image = tuple(self._split.images.shape[1:])
         shape = (self._image[0], self._image[1], self._image[2])
         self._inputs = make_inputs(pair.space.input, shape, self._config, randomness)
@@ -86,10 +80,8 @@ class GanTraining(Training):
         self._average = make_average(self._g, plan.ema, self._config)
         self._batches = self._new_batches()
         self._watch = Watch(setting.health, setting.device)
-        self._g_macs, self._d_macs = MacMeter(), MacMeter()
+        self._bill = Bill(pair.generator, pair.discriminator, self._image)
         self._bank: Bank | None = None
-        self._spent_macs = 0
-        self._extra_passes = 0
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -123,7 +115,7 @@ class GanTraining(Training):
 
     def _step(self) -> None:
         plan, config = self._plan, self._config
-        self._spent_macs, shown_images = 0, 0
+        shown_images = 0
         if self.cost.steps % config.health_every == 0:
             self._tell_passes()
         if plan.path is not None:
@@ -134,20 +126,23 @@ class GanTraining(Training):
                 plan.turn(self.cost.steps)
             shown = self._show()
             shown_images += len(shown.images)
+            turn = HalvedTurn(shown, self._loss, self._draw_for_g) if self._halved else None
+            shown = shown if turn is None else turn.weights
             if plan.train_discriminator:
+                if plan.before_discriminator is not None and turn is not None:
+                    plan.before_discriminator(turn)
                 self._train_discriminator(shown)
         if plan.train_generator:
+            if plan.before_generator is not None and turn is not None:
+                plan.before_generator(turn)
             self._train_generator(shown)
         if self._average is not None:
             self._average.update()
-        self.cost = self.cost + Cost(1, shown_images, self._spent_macs)
+        self.cost = self.cost + Cost(1, shown_images, self._bill.take())
 
-    def _train_discriminator(self, shown: _Shown) -> None:
+    def _train_discriminator(self, shown: Shown) -> None:
         """Update D once on the sum, or on real and then on fake images."""
-        self._generator_mode(self._config.fakes_for_d == "train")
-        with torch.no_grad():
-            fakes = self._generate(shown.drawn)
-        self._generator_mode(True)
+        fakes = self._fakes(shown.drawn)
         if self._config.d_update == "joint":
             real, fake = self._score(shown.images), self._score(fakes)
             total = self._update_discriminator(self._exchange(shown, fakes, real, fake))
@@ -157,10 +152,7 @@ class GanTraining(Training):
             fake = self._score(fakes)
             total = total + self._update_discriminator(self._exchange(shown, fakes, None, fake))
         self._watch.recorder.add("d", total)
-        passes = len(shown.images) + len(fakes) + self._extra_passes
-        self._extra_passes = 0
-        self._pay(len(fakes), self._generator_macs(shown.drawn))
-        self._pay(3 * passes, self._discriminator_macs())
+        self._bill.discriminator_update(shown)
 
     def _update_discriminator(self, exchange: Exchange) -> Tensor:
         assert self._d_adam is not None
@@ -171,22 +163,12 @@ class GanTraining(Training):
         self._d_adam.step()
         return total.detach()
 
-    def _train_generator(self, shown: _Shown) -> None:
+    def _train_generator(self, shown: Shown) -> None:
         """Update G once through a frozen D."""
         assert self._g_adam is not None
-        drawn = shown.drawn
-        if not self._inputs.paired:
-            n = self._config.g_batch_size or self._config.batch_size
-            drawn = self._inputs.draw(shown.images, n)
+        shown = evolve(shown, drawn=self._draw_for_g(shown))
         with gradients(self._d.values(), lambda _: False):
-            real = None
-            if self._objective.real_in_generator_step:
-                with torch.no_grad():
-                    real = self._score(shown.images)
-                self._pay(len(shown.images), self._discriminator_macs())
-            fakes = self._generate(drawn)
-            exchange = self._exchange(_Shown(shown.images, shown.labels, drawn), fakes, real, None)
-            exchange.fake = self._score(fakes)
+            exchange = self._generator_exchange(shown)
             terms = dict(self._objective.generator_terms(exchange))
             if self._plan.penalty is not None:
                 terms["penalty"] = self._plan.penalty()
@@ -195,18 +177,56 @@ class GanTraining(Training):
             torch.autograd.backward(total)
         self._g_adam.step()
         self._watch.recorder.add("g", total)
-        self._pay(3 * len(fakes), self._generator_macs(drawn) + self._discriminator_macs())
-        self._pay(3 * self._extra_passes, self._discriminator_macs())
-        self._extra_passes = 0
+        self._bill.generator_update(shown)
+
+    def _loss(self, role: Role, shown: Shown) -> Tensor:
+        """Return a network's loss on ``shown``, without an update; it is paid for like one."""
+        if role == "discriminator":
+            fakes = self._fakes(shown.drawn)
+            exchange = self._exchange(shown, fakes, self._score(shown.images), self._score(fakes))
+            terms = self._objective.discriminator_terms(exchange)
+            self._bill.discriminator_update(shown)
+        else:
+            terms = self._objective.generator_terms(self._generator_exchange(shown))
+            self._bill.generator_update(shown)
+        return torch.stack(list(terms.values())).sum()
+
+    def _draw_for_g(self, shown: Shown) -> Drawn:
+        """Return the inputs of an update of G: the batch's own where they belong to its images."""
+        if self._inputs.paired:
+            return shown.drawn
+        n = self._config.g_batch_size or self._config.batch_size
+        return self._inputs.draw(shown.images, n)
+
+    def _generator_exchange(self, shown: Shown) -> Exchange:
+        real = None
+        if self._objective.real_in_generator_step:
+            with torch.no_grad():
+                real = self._score(shown.images)
+            self._bill.scored(len(shown.images))
+        fakes = self._generate(shown.drawn)
+        exchange = self._exchange(shown, fakes, real, None)
+        exchange.fake = self._score(fakes)
+        return exchange
 
     # -- forward passes ------------------------------------------------------------------------
 
-    def _show(self) -> _Shown:
+    def _show(self) -> Shown:
         images, labels = self._batches.next()
         drawn = self._inputs.draw(images, len(images))
-        return _Shown(images, labels if self._labelled else None, drawn)
+        return Shown(images, labels if self._labelled else None, drawn)
+
+    def _fakes(self, drawn: Drawn) -> Tensor:
+        """Return images for D, without gradients."""
+        self._generator_mode(self._config.fakes_for_d == "train")
+        with torch.no_grad():
+            fakes = self._generate(drawn)
+        self._generator_mode(True)
+        return fakes
 
     def _generate(self, drawn: Drawn) -> Tensor:
+        if self._plan.before_pass is not None:
+            self._plan.before_pass("generator")
         with self._autocast():
             images: Tensor = self.pair.generator(drawn.condition)
         if tuple(images.shape[1:]) != self._image:
@@ -216,12 +236,14 @@ class GanTraining(Training):
         return images.float()
 
     def _score(self, images: Tensor) -> Scores:
+        if self._plan.before_pass is not None:
+            self._plan.before_pass("discriminator")
         with self._autocast():
             return as_scores(self.pair.discriminator(images))
 
     def _score_again(self, images: Tensor) -> Scores:
         """Score for an objective that needs further passes; they are paid for."""
-        self._extra_passes += len(images)
+        self._bill.extra += len(images)
         return self._score(images)
 
     def _autocast(self) -> torch.autocast:
@@ -229,7 +251,7 @@ class GanTraining(Training):
         return torch.autocast(self._device.type, torch.bfloat16, enabled=on)
 
     def _exchange(
-        self, shown: _Shown, fakes: Tensor, real: Scores | None, fake: Scores | None
+        self, shown: Shown, fakes: Tensor, real: Scores | None, fake: Scores | None
     ) -> Exchange:
         return Exchange(
             real=real,
@@ -268,15 +290,6 @@ class GanTraining(Training):
         for name, term in terms.items():
             self._watch.recorder.add(f"{who}.{name}", term)
         return torch.stack(list(terms.values())).sum()
-
-    def _pay(self, passes: int, macs: int) -> None:
-        self._spent_macs += passes * macs
-
-    def _generator_macs(self, drawn: Drawn) -> int:
-        return self._g_macs.of(self.pair.generator, tuple(drawn.condition.shape[1:]))
-
-    def _discriminator_macs(self) -> int:
-        return self._d_macs.of(self.pair.discriminator, self._image)
 
     # -- health --------------------------------------------------------------------------------
 
@@ -345,7 +358,7 @@ class GanTraining(Training):
             "randomness": self._randomness.state_dict(),
             "objective": self._objective.state_dict(),
             "watch": self._watch.state_dict(),
-            "macs": {"g": self._g_macs.state_dict(), "d": self._d_macs.state_dict()},
+            "macs": self._bill.state_dict(),
             "cost": {"steps": cost.steps, "images": cost.images, "macs": cost.macs},
             "seconds": cost.seconds,
         }
@@ -366,8 +379,7 @@ class GanTraining(Training):
         self._batches.load_state_dict(state["batches"])
         self._objective.load_state_dict(state["objective"])
         self._watch.load_state_dict(state["watch"])
-        self._g_macs.load_state_dict(state["macs"]["g"])
-        self._d_macs.load_state_dict(state["macs"]["d"])
+        self._bill.load_state_dict(state["macs"])
         self.cost = Cost(**state["cost"], seconds=state["seconds"])
 
     def _new_batches(self) -> Batches:

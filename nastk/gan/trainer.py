@@ -38,6 +38,7 @@ class GanTrainer(Trainer):
     """
 
     name = "gan"
+    halves = True
 
     def __init__(
         self,
