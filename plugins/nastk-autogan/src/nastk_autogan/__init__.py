@@ -35,8 +35,8 @@ _SCRIPT_TRAINER = {
 
 @hookimpl
 def register_components() -> list[Component]:
-    """Return the ``autogan`` space."""
-    return [_SPACE]
+    """Return the space and the strategy, both named ``autogan``."""
+    return [_SPACE, _STRATEGY]
 
 
 _SPACE = Component(
@@ -59,4 +59,30 @@ _SPACE = Component(
         "corrected": {"space.generator_width": 128, "space.discriminator_width": 64},
     },
     architectures=_ARCHITECTURES,
+)
+
+_OFFICIAL = {
+    "strategy.entropy": "official",
+    "strategy.distinct": False,
+    "strategy.clear_windows": False,
+}
+_STRATEGY = Component(
+    kind="strategy",
+    name="autogan",
+    factory="nastk_autogan.strategy:AutoganStrategy",
+    config="nastk_autogan.config:StrategyConfig",
+    summary="an LSTM controller writes each block; shared weights, REINFORCE, growth with a beam",
+    presets={
+        "official-script": {"strategy.stage_iterations": [15, 20, 30], **_OFFICIAL},
+        "official-defaults": {"strategy.stage_iterations": [25, 30, 35], **_OFFICIAL},
+        "corrected": {
+            "strategy.baseline": "persistent",
+            "strategy.baseline_order": "after",
+            "strategy.entropy": "bonus",
+            "strategy.controller_beta1": 0.9,
+            "strategy.controller_beta2": 0.999,
+            "strategy.controller_after_reset": False,
+            "strategy.recalibrate_batches": 10,
+        },
+    },
 )
