@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +244,9 @@ def resolve(
         from_defaults(strategy),
         from_defaults(space),
     ]
-    return _assemble(registry, merge([*user, *proposed]))
+    dataset = _component(registry, "dataset", merge([*user, *proposed]))
+    proposed.append(from_defaults(dataset))
+    return _assemble(registry, merge([*user, *proposed]), user)
 
 
 def resolve_component(
@@ -326,7 +328,10 @@ def _find(registry: Registry, kind: str, name: str, where: str) -> Component:
         raise ConfigError(f"{where}: {error.message}", error.hint) from None
 
 
-def _assemble(registry: Registry, given: Mapping[str, Given]) -> Config:
+def _assemble(
+    registry: Registry, given: Mapping[str, Given], layers: Sequence[Mapping[str, Given]] = ()
+) -> Config:
+    """Build all sections from the merged values; ``layers`` are checked though overridden."""
     classes = dict(_SECTIONS)
     components = {}
     for kind in KINDS:
@@ -339,6 +344,9 @@ def _assemble(registry: Registry, given: Mapping[str, Given]) -> Config:
     for key, value in kept.items():
         if key not in known:
             raise _unknown(key, value, known, components)
+    for layer in layers:
+        for section in classes:
+            _section(section, layer, known)
     records = {
         section: build(cls, _section(section, kept, known), _where(section, kept))
         for section, cls in classes.items()
@@ -370,7 +378,12 @@ def _section(section: str, given: Mapping[str, Given], known: Mapping[str, Any])
 
 
 def _droppable(key: str, given: Given, all_given: Mapping[str, Given]) -> bool:
-    """Whether a proposal may lapse: it was meant for another component than the one picked."""
+    """Whether a proposal may lapse: it was meant for another component than the one picked.
+
+    A data set knows nothing of the other components, so its proposals to them may always lapse.
+    """
+    if given.source == "dataset" and not key.startswith("dataset."):
+        return True
     section = key.partition(".")[0]
     pick = all_given.get(f"run.{section}")
     own = section == given.source

@@ -162,6 +162,11 @@ def test_a_wrong_file_is_refused_with_its_name_and_what_to_do(toml, message, tmp
     assert str(tmp_path / "run.toml") in caught.value.message
 
 
+def test_a_wrong_value_is_refused_though_a_flag_overrides_it(tmp_path):
+    with pytest.raises(ConfigError, match=r"space\.blocks: got the text '1'"):
+        resolved(toml="[space]\nblocks = '1'\n", tmp_path=tmp_path, flags={"space.blocks": "2"})
+
+
 def test_a_file_that_is_missing_huge_or_no_text_is_refused(tmp_path):
     huge, binary = tmp_path / "huge.toml", tmp_path / "binary.toml"
     huge.write_bytes(b"#" * (1 << 20) + b"##")
