@@ -34,12 +34,14 @@ class Selection:
         options: open decision → its open options, in code order.
         path: open decision → the active option.
         weights: open decision → ``(options,)`` mixture weights; empty in single-path use.
+        running: open decision → the options whose modules run in a mixture; all where it lacks one.
     """
 
     def __init__(self) -> None:
         self.options: dict[str, tuple[str, ...]] = {}
         self.path: dict[str, str] = {}
         self.weights: dict[str, Tensor] = {}
+        self.running: dict[str, frozenset[str]] = {}
 
     def open(self, decision: str, options: tuple[str, ...]) -> None:
         """Make ``decision`` an open choice; its first option becomes active."""
@@ -59,8 +61,16 @@ class Selection:
                 )
             self.path[decision] = choices[decision]
 
-    def mix(self, weights: Mapping[str, Tensor]) -> None:
-        """Set mixture weights, one ``(options,)`` tensor for every open decision."""
+    def mix(
+        self, weights: Mapping[str, Tensor], running: Mapping[str, Iterable[str]] | None = None
+    ) -> None:
+        """Set mixture weights, one ``(options,)`` tensor for every open decision.
+
+        Args:
+            weights: of all options.
+            running: decision → the only options whose modules are run, to save memory and time;
+                the others' weights should be 0.
+        """
         for decision, options in self.options.items():
             if decision not in weights or weights[decision].shape != (len(options),):
                 raise SpaceError(
@@ -68,6 +78,7 @@ class Selection:
                     f"each of {', '.join(options)}"
                 )
         self.weights = {d: weights[d] for d in self.options}
+        self.running = {d: frozenset(options) for d, options in (running or {}).items()}
 
     def key(self) -> tuple[tuple[str, str], ...]:
         """Return a hashable name of the active path."""
@@ -170,8 +181,11 @@ class Mixed(nn.Module):
             active = self.options[self.index(self._selection.path[self.decision])]
             return cast("Tensor | None", active(*inputs))
         order = self._selection.options[self.decision]
+        running = self._selection.running.get(self.decision)
         total: Tensor | None = None
         for group, module in zip(self.groups, self.options, strict=True):
+            if running is not None and running.isdisjoint(group):
+                continue
             output = module(*inputs)
             if output is None:
                 continue
@@ -311,9 +325,11 @@ class Network(nn.Module):
         """Run one path from now on."""
         self.selection.activate(choices)
 
-    def mix(self, weights: Mapping[str, Tensor]) -> None:
-        """Run the weighted mixture from now on."""
-        self.selection.mix(weights)
+    def mix(
+        self, weights: Mapping[str, Tensor], running: Mapping[str, Iterable[str]] | None = None
+    ) -> None:
+        """Run the weighted mixture from now on; see :meth:`Selection.mix`."""
+        self.selection.mix(weights, running)
 
     def option_of(self, decision: str) -> str | None:
         """Return the option that is decided here, or active on the single path."""
