@@ -77,19 +77,14 @@ class EvaluatorConfig:
         validator=ge(2),
         metadata={"help": "generated images per candidate (image inputs: at most one per image)"},
     )
-    final_samples: int = field(
-        default=2000,
-        validator=ge(2),
-        metadata={"help": "generated images on the test split, the one final evaluation"},
-    )
     real_samples: int = field(
         default=0, validator=ge(0), metadata={"help": "real images to compare with; 0: the split"}
     )
     batch_size: int = field(
-        default=256, validator=ge(1), metadata={"help": "images per forward pass"}
+        default=128, validator=ge(1), metadata={"help": "images per forward pass"}
     )
     kid_subset_size: int = field(
-        default=200,
+        default=100,
         validator=ge(2),
         metadata={"help": "images per KID subset, cut to the images at hand"},
     )

@@ -102,8 +102,9 @@ class StandardEvaluator(Evaluator):
     * image inputs without labels: ``log_fd + masked_l1``;
     * latent inputs: ``log_fd``.
 
-    Its card says which. The test split is measured with ``final_samples`` images and, where
-    ``latency`` is set, timed.
+    Its card says which. A candidate's ``extra["samples"]`` replaces the configured number of
+    images (final evaluations ask for more); ``extra["blocks"]`` says how much of a supernet it
+    is. On the test split generators are timed too, where ``latency`` is set.
 
     Args:
         config: what to measure.
@@ -196,7 +197,7 @@ class StandardEvaluator(Evaluator):
         self, candidate: Candidate, data: Split, randomness: Randomness
     ) -> LatentBank | MaskedBank:
         spec = candidate.space.input
-        samples = self.config.final_samples if data.name == "test" else self.config.samples
+        samples = int(candidate.extra.get("samples", self.config.samples))
         if spec.kind == "latent":
             return LatentBank(spec, samples, randomness)
         split = self._at_size(data, spec.shape[1], spec.shape[2])

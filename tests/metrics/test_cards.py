@@ -78,5 +78,10 @@ def test_rank_refuses_unlike_names() -> None:
         rank({"a": metric(1.0), "b": metric(1.0, name="fid")})
 
 
+def test_rank_refuses_unlike_directions() -> None:
+    with pytest.raises(PairError, match="direction: minimise against maximise"):
+        rank({"a": metric(1.0), "b": metric(1.0, direction="maximise")})
+
+
 def test_rank_of_nothing_is_nothing() -> None:
     assert rank({}) == []

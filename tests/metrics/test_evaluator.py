@@ -45,7 +45,7 @@ class Knowing:
     """Mixes the true images, batch after batch, with what it is given."""
 
     def __init__(self, real: Tensor, wrong: float) -> None:
-        self.batches = iter(torch.split(real, 256))
+        self.batches = iter(torch.split(real, EvaluatorConfig().batch_size))
         self.wrong = wrong
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -294,13 +294,13 @@ def test_a_search_that_rates_by_class_extracts_no_distance_it_was_not_asked_for(
     assert set(found.metrics) == {"rating", "masked_l1"}
 
 
-def test_the_test_split_has_its_own_number_of_samples_and_may_be_timed(
+def test_a_final_evaluation_has_its_own_number_of_samples_and_may_be_timed(
     digits_set: InMemoryDataset, candidate: Any
 ) -> None:
-    config = evolve(QUICK, final_samples=80, latency=True, latency_repeats=2)
+    config = evolve(QUICK, latency=True, latency_repeats=2)
     evaluator = standard(config, dataset=digits_set, device="cpu")
     (before,) = evaluator.evaluate([latent(candidate)], "validation", Randomness(0))
-    (found,) = evaluator.evaluate([latent(candidate)], "test", Randomness(0))
+    (found,) = evaluator.evaluate([latent(candidate, extra={"samples": 80})], "test", Randomness(0))
     assert before.metrics["extractor_fd"].card.n_fake == 60
     assert found.metrics["extractor_fd"].card.n_fake == 80
     assert "latency_p50_ms" not in before.metrics

@@ -104,7 +104,7 @@ def test_a_damaged_cache_is_made_anew(
     first = small_classifier(open_digits(), recipe=QUICK)
     (weights,) = fresh_cache.glob("*.safetensors")
     (facts,) = fresh_cache.glob("*.json")
-    data = weights.read_bytes()
+    data, written = weights.read_bytes(), facts.read_bytes()
     if damage == "flip":
         weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     elif damage == "cut":
@@ -118,6 +118,7 @@ def test_a_damaged_cache_is_made_anew(
     again = small_classifier(open_digits(), recipe=QUICK)
     assert again.weights_hash == first.weights_hash
     assert weights.read_bytes() == data
+    assert facts.read_bytes() == written
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
