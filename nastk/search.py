@@ -156,10 +156,11 @@ class Search:
         return trials
 
     def _enter(self, key: str, trial: Trial) -> Trial:
+        failed = trial.status not in ("ok", "pruned")  # a pruned candidate did as it was told
         self.memory.trials[key] = trial
-        self.ledger.enter(CANDIDATES, trial.cost, failed=not trial.ok)
+        self.ledger.enter(CANDIDATES, trial.cost, failed=failed)
         self.ledger.trials += 1
-        self.ledger.failures += not trial.ok
+        self.ledger.failures += failed
         return trial
 
     def _recall(self, key: str, number: int) -> Trial:
@@ -267,7 +268,7 @@ def measure(
         training.pair.space,
         training.eval_generator(),
         discriminator,
-        weights="live" if getattr(training, "ema", None) is None else "ema",
+        weights="ema" if training.averaged else "live",
         extra=extra,
     )
     try:

@@ -114,10 +114,12 @@ class Training(ABC):
     Attributes:
         pair: the live networks.
         cost: everything spent so far.
+        averaged: whether :meth:`eval_generator` gives averaged weights unless told otherwise.
     """
 
     pair: Pair
     cost: Cost
+    averaged: bool = False
 
     @abstractmethod
     def advance(self, budget: Budget) -> Progress:

@@ -20,7 +20,7 @@ from nastk.testing.folders import result_files
 KILLS = 20
 FLAGS = {
     "toy-random": {"strategy.candidates": 200, "strategy.steps": 10, "final.leaders": 2},
-    "toy-growing": {"space.blocks": 12, "strategy.chunk": 100, "final.steps": 3000},
+    "toy-growing": {"space.blocks": 12, "strategy.chunk": 50, "final.steps": 4000},
 }
 LONGEST = 0.25
 """Seconds until a kill, at most: the run takes over four, so that it outlives all of them."""

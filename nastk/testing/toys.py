@@ -136,7 +136,7 @@ class ToyNetwork:
 class TrainerConfig:
     """Settings of the toy trainer."""
 
-    pause: float = field(default=0.0, metadata={"help": "seconds that a step sleeps"})
+    pause: float = field(default=0.0, metadata={"help": "seconds of sleep per step"})
 
 
 class ToyTrainer(Trainer):
@@ -180,6 +180,7 @@ class ToyTraining(Training):
     def advance(self, budget: Budget) -> Progress:
         """Take the steps; units other than steps are read as steps too."""
         before = self.cost
+        time.sleep(self.pause * int(budget.amount))
         for _ in range(int(budget.amount)):
             self._step()
         return Progress(difference(self.cost, before), {"g": float(np.abs(self._weights).mean())})
@@ -216,7 +217,6 @@ class ToyTraining(Training):
         return weights
 
     def _step(self) -> None:
-        time.sleep(self.pause)
         generator: Any = self.pair.generator
         noise = self.randomness.numpy("data").normal(size=8)
         generator.weights = 0.99 * generator.weights + 0.01 * noise
