@@ -78,6 +78,7 @@ class GanTraining(Training):
         self._g_modes = Modes(pair.generator, plan.trainable)
         self._d_modes = Modes(pair.discriminator, None)
         self._average = make_average(self._g, plan.ema, self._config)
+        self.averaged = self._average is not None
         self._batches = self._new_batches()
         self._watch = Watch(setting.health, setting.device)
         self._bill = Bill(pair.generator, pair.discriminator, self._image)
@@ -343,6 +344,14 @@ class GanTraining(Training):
             self._average.copy_to(network)
         return network.eval().requires_grad_(False)
 
+    @torch.no_grad()
+    def pictures(self, count: int = BANK) -> Tensor:
+        """Return at most ``count`` images of the health policy's fixed inputs."""
+        if self._bank is None:
+            self._bank = Bank(self._split, self._inputs, self._randomness)
+        images: Tensor = self.eval_generator()(self._bank.drawn.condition)
+        return images[:count]
+
     # -- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -374,8 +383,6 @@ class GanTraining(Training):
         if self._d_adam is not None:
             load_optimiser_state(self._d_adam, self._d, state["d_adam"])
         self._randomness.load_state_dict(state["randomness"])
-        # Restoring makes new generators: the batches must draw from those.
-        self._batches = self._new_batches()
         self._batches.load_state_dict(state["batches"])
         self._objective.load_state_dict(state["objective"])
         self._watch.load_state_dict(state["watch"])

@@ -29,6 +29,9 @@ _CLAIM = "_pretend_device"
 _aten = torch.ops.aten
 _MOVES = {_aten._to_copy, _aten.copy_, _aten.set_, _aten._foreach_copy_}
 _INDEXES = {_aten.index, _aten.index_put, _aten.index_put_, _aten._index_put_impl_}
+_JOINS = {_aten.cat, _aten.stack}
+"""Here not even a scalar may be on another device."""
+
 _GET_DEVICE = vars(torch._C.TensorBase)["device"].__get__
 _IS_CUDA = vars(torch._C.TensorBase)["is_cuda"].__get__
 _RealGenerator = torch.Generator
@@ -92,7 +95,8 @@ def _agreed(func: Any, inputs: list[Tensor], indices: list[Tensor]) -> torch.dev
     """
     skip = {id(x) for x in indices if _claim_of(x) == CPU}
     claims = [(_claim_of(x), x) for x in inputs if id(x) not in skip]
-    binding = {d for d, x in claims if d != _UNCLAIMED and (d != CPU or x.dim() > 0)}
+    strict = func.overloadpacket in _JOINS
+    binding = {d for d, x in claims if d != _UNCLAIMED and (strict or d != CPU or x.dim() > 0)}
     if len(binding) > 1:
         names = " and ".join(sorted(map(str, binding)))
         raise RuntimeError(

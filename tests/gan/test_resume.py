@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from nastk.gan.config import SemiSupervisedConfig
+from nastk.gan.health import HealthPolicy, Observation
 from nastk.gan.objectives import (
     Hinge,
     LeastSquares,
@@ -33,6 +34,7 @@ def fifty_is_twice_twenty_five(
     save_state(tmp_path, "training", first.state_dict())
     second = make(seed=9)
     second.load_state_dict(load_state(tmp_path, "training"))
+    assert toy.difference(first.state_dict(), second.state_dict()) == []
     again = second.advance(Budget(steps))
     assert toy.difference(whole.state_dict(), second.state_dict()) == []
     assert again.health == progress.health
@@ -126,6 +128,27 @@ def test_state_is_a_copy_that_later_steps_do_not_change(toy: SimpleNamespace) ->
     fresh.load_state_dict(state)
     fresh.advance(Budget(5))
     assert toy.difference(fresh.state_dict(), training.state_dict()) == []
+
+
+class Adding(HealthPolicy):
+    """Adds up every loss that it is shown."""
+
+    def __init__(self) -> None:
+        self.total = 0.0
+
+    def observe(self, observation: Observation) -> dict[str, float]:
+        self.total += sum(observation.losses["g"]) + observation.values["spread"]
+        return {"total": self.total}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"total": self.total}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.total = state["total"]
+
+
+def test_health_policy_sees_the_same_through_a_resume(toy: SimpleNamespace, tmp_path: Path) -> None:
+    fifty_is_twice_twenty_five(toy, tmp_path, lambda **kw: toy.start(policy=Adding(), **kw))
 
 
 class Counting(Hinge):

@@ -19,6 +19,8 @@ def test_mixing_devices_raises_and_cpu_scalars_do_not() -> None:
             x + torch.ones(3)
         with pytest.raises(RuntimeError, match="same device"):
             x + torch.ones(3, device="cuda:1")
+        with pytest.raises(RuntimeError, match="same device"):
+            torch.stack([x.sum(), torch.tensor(2.0)])
 
 
 def test_mistakes_in_backward_and_in_place_are_seen() -> None:
