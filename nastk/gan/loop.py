@@ -345,7 +345,7 @@ class GanTraining(Training):
         return network.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def pictures(self, count: int = BANK) -> Tensor:
+    def pictures(self, count: int = 64) -> Tensor:
         """Return at most ``count`` images of the health policy's fixed inputs."""
         if self._bank is None:
             self._bank = Bank(self._split, self._inputs, self._randomness)
