@@ -96,6 +96,12 @@ def test_what_is_no_json_object_is_refused(tmp_path, text):
         load_architecture(path)
 
 
+def test_a_key_that_stands_twice_is_refused(file):
+    file.write_text(file.read_text().replace('"settings"', '"codes": "", "settings"'))
+    with pytest.raises(SpaceError, match="a key stands twice"):
+        load_architecture(file)
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [

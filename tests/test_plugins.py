@@ -145,7 +145,7 @@ class Raises:
         (SystemExit(3), ["SystemExit"]),
         (offers(component(kind="spaec")), ["unknown kind 'spaec'", "did you mean 'space'"]),
         (offers(component("in-process")), ["already held by nastk", "of nastk-bad"]),
-        (offers(component("x"), component("x")), ["already held by nastk-bad"]),
+        (offers(component("half"), component("half")), ["already held by nastk-bad"]),
     ],
 )
 def test_a_broken_plugin_is_named_and_stops_nobody(installed, plugin, words):
@@ -172,6 +172,9 @@ def test_two_that_clash_are_both_named_and_the_first_by_name_stays(installed):
 
 
 def test_nobody_takes_a_name_from_nastk(installed):
+    from nastk import builtin
+
+    installed.add("nastk", builtin)
     installed.add("aaa", offers(component("in-process")))
     assert load()[0].get("executor", "in-process").distribution == "nastk"
 

@@ -54,6 +54,12 @@ def test_a_folder_with_a_run_is_refused_and_left_alone(call, refuse, quick, tmp_
     assert bytes_of(tmp_path) == before
 
 
+def test_a_taken_folder_is_refused_before_anything_else_is_done(call, quick, tmp_path):
+    call("run", *quick, "--out", tmp_path / "a")
+    result = call("run", *quick, "--device", "auto", "--out", tmp_path / "a")
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_a_dry_run_shows_the_plan_and_writes_nothing(call, quick, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = call("run", *quick, "-n", "--json")
