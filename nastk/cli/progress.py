@@ -180,7 +180,9 @@ def describe(event: Mapping[str, Any]) -> str:
         return f"stage {event.get('stage')}"
     if event.get("type") == "leaders":
         leaders = event.get("leaders") or [{}]
-        return f"leaders: {len(event.get('leaders') or ())} · best {leaders[0].get('codes', 'none')}"
+        return (
+            f"leaders: {len(event.get('leaders') or ())} · best {leaders[0].get('codes', 'none')}"
+        )
     skip = ("schema", "type", "step", "spent", "time", "message")
     words = [str(event.get("message", ""))]
     words += [f"{k} {v}" for k, v in event.items() if k not in skip and _is_short(v)]
