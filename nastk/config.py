@@ -1,9 +1,9 @@
 """The resolved configuration of a run: typed, strict, and with the origin of every value.
 
 Strongest first: flag, environment variable, file, preset (of the strategy, then of the space),
-component defaults (of the strategy, then of the space), the field's own default. A dotted key
-names a value: ``run.seed``, ``space.generator_width``. Keys ``inspect.*`` among component
-defaults belong to ``nastk inspect`` and are ignored here.
+component defaults (of the strategy, then of the space, then of the data set), the field's own
+default. A dotted key names a value: ``run.seed``, ``space.generator_width``. Keys ``inspect.*``
+among component defaults belong to ``nastk inspect`` and are ignored here.
 """
 
 from __future__ import annotations
@@ -239,14 +239,10 @@ def resolve(
             raise _unknown(key, given, own, {})
     space = _component(registry, "space", picked)
     strategy = _component(registry, "strategy", picked)
-    proposed = [
-        *from_presets(picked, strategy, space),
-        from_defaults(strategy),
-        from_defaults(space),
-    ]
-    dataset = _component(registry, "dataset", merge([*user, *proposed]))
-    proposed.append(from_defaults(dataset))
-    return _assemble(registry, merge([*user, *proposed]), user)
+    layers = [*user, *from_presets(picked, strategy, space)]
+    layers += [from_defaults(strategy), from_defaults(space)]
+    layers.append(from_defaults(_component(registry, "dataset", merge(layers))))
+    return _assemble(registry, merge(layers), user)
 
 
 def resolve_component(

@@ -17,15 +17,15 @@ from nastk.registry import Component, Entry, Registry
 from nastk.testing import toys
 
 
-def make_registry(*, space=None, strategy=None):
-    """Toys under the names that a plain run picks; ``space`` and ``strategy`` add to theirs."""
+def make_registry(*, space=None, strategy=None, dataset=None):
+    """Toys under the names that a plain run picks; the arguments add to theirs."""
     registry = Registry()
     names = RunSettings()
     toy = {
         e.component.kind: e.component for e in toys.registry() if "growing" not in e.component.name
     }
     for kind, component in toy.items():
-        more = {"space": space, "strategy": strategy}.get(kind) or {}
+        more = {"space": space, "strategy": strategy, "dataset": dataset}.get(kind) or {}
         for name in (getattr(names, kind), f"other-{kind}"):
             own = more if not name.startswith("other") else {}
             registry.add(
@@ -113,6 +113,15 @@ def test_picking_a_component_changes_what_it_says():
     registry = make_registry(space={"defaults": {"run.objective": "other-objective"}})
     assert resolved(registry).run.objective == "other-objective"
     assert resolved(registry, flags={"run.objective": "hinge"}).run.objective == "hinge"
+
+
+def test_the_data_set_picked_proposes_below_space_and_strategy():
+    small = {"defaults": {"final.steps": 5, "space.blocks": 4}}
+    registry = make_registry(dataset=small, space={"defaults": {"space.blocks": 6}})
+    config = resolved(registry)
+    assert (config.final.steps, config.component("space").blocks) == (5, 6)
+    assert config.origins["final.steps"] == "default of dataset digits"
+    assert resolved(registry, flags={"run.dataset": "other-dataset"}).final.steps == 1500
 
 
 def test_a_proposal_for_another_component_than_the_one_picked_lapses():
