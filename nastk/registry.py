@@ -31,7 +31,8 @@ class Component:
             field metadata ``help`` describes each field. Empty: no settings.
         summary: one line.
         defaults: dotted setting → value that picking this component changes,
-            e.g. ``{"run.objective": "hinge"}``; weaker than file, environment and flag.
+            e.g. ``{"run.objective": "hinge"}``; weaker than file, environment and flag. The
+            strategy's beat the space's, and those the data set's.
         presets: preset name → dotted setting → value; stronger than ``defaults``.
         architectures: published architectures of a space, name → integer codes.
     """

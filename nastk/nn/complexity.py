@@ -27,8 +27,8 @@ class Complexity:
 
 
 def parameters(network: nn.Module) -> int:
-    """Return the number of trainable parameters."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+    """Return the number of parameters, buffers aside; frozen ones (an average's) count too."""
+    return sum(p.numel() for p in network.parameters())
 
 
 @torch.no_grad()
