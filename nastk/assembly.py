@@ -11,7 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from nastk.config import Config, parse_budget
-from nastk.device import choose_device
+from nastk.device import choose_device, use_threads
 from nastk.errors import PairError
 from nastk.randomness import Randomness
 from nastk.records import Budget, Task
@@ -52,6 +52,7 @@ def assemble(config: Config, registry: Registry, device: str = "") -> World:
     """
     make = _Maker(config, registry)
     device, _ = choose_device(device or config.run.device)
+    use_threads(config.engine.threads)
     seed = config.run.seed
     dataset = make("dataset", seed=seed, device=device)
     objective = make("objective")

@@ -118,6 +118,9 @@ class EngineSettings:
 
     commit_every: int = _setting(4, "strategy steps per committed generation", ge(1))
     keep: int = _setting(2, "committed generations kept on disk", ge(2))
+    threads: int = _setting(
+        1, "CPU threads of one process; small networks are fastest with one", ge(1)
+    )
     max_failures: int = _setting(20, "failed candidates after which the run fails", ge(0))
 
 
@@ -126,7 +129,7 @@ class FinalSettings:
     """The section ``[final]``: how the leaders are retrained from scratch and measured."""
 
     leaders: int = _setting(1, "leaders retrained from scratch", ge(1))
-    steps: int = _setting(1500, "generator updates of the retraining", ge(1))
+    steps: int = _setting(2000, "generator updates of the retraining", ge(1))
     samples: int = _setting(2000, "generated images for the final metrics", gt(1))
     evaluate: bool = _setting(True, "measure the winner on the test split")
 

@@ -33,3 +33,14 @@ def choose_device(wanted: str) -> tuple[str, str]:
             "choose --device cpu or auto" if not count else f"cuda:0 to cuda:{count - 1}",
         )
     return wanted, ""
+
+
+def use_threads(count: int) -> None:
+    """Let torch use ``count`` CPU threads in this process from now on.
+
+    Fixed, since sums split over threads round differently, and more threads than free cores slow
+    small networks down several times.
+    """
+    import torch
+
+    torch.set_num_threads(count)

@@ -40,6 +40,12 @@ COMPONENTS: list[Component] = [
     ),
     Component(
         kind="objective",
+        name="supervised",
+        factory="nastk.gan.objectives:Supervised",
+        summary="class loss on labelled real images only, the classification baseline",
+    ),
+    Component(
+        kind="objective",
         name="semi-supervised",
         factory="nastk.gan.objectives:SemiSupervised",
         config="nastk.gan.config:SemiSupervisedConfig",

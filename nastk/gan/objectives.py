@@ -215,10 +215,44 @@ class SemiSupervised(_Separable):
         return self.config.validity_weight * error
 
 
+class Supervised(_Separable):
+    """Cross-entropy over K classes on real images with a visible label; nothing adversarial.
+
+    The baseline of semi-supervised classification: the same discriminator, trained on labelled
+    real images only. G gets no gradient; use joint updates of D (a separate one on fake images
+    would move D by its momentum alone).
+    """
+
+    name = "supervised"
+
+    def __init__(self, config: None = None) -> None:
+        pass
+
+    def class_logits(self, classes: int) -> int:
+        """Return K + 1, as the semi-supervised objective wants; the last is left alone.
+
+        Raises:
+            PairError: the data has no classes.
+        """
+        return SemiSupervised().class_logits(classes)
+
+    def on_real(self, scores: Scores, exchange: Exchange) -> Tensor:
+        """Return the class loss of the labelled images, >= 0."""
+        return labelled_class_loss(_logits(scores)[:, :-1], exchange.labels)
+
+    def on_fake(self, scores: Scores, exchange: Exchange) -> Tensor:
+        """Return zero."""
+        return _logits(scores).sum() * 0.0
+
+    def generator_terms(self, exchange: Exchange) -> Terms:
+        """Return ``adversarial``, which is zero."""
+        return {"adversarial": _fake(exchange).validity.float().sum() * 0.0}
+
+
 def _logits(scores: Scores) -> Tensor:
     if scores.classes is None:
         raise PairError(
-            "objective 'semi-supervised' needs class logits, the discriminator gives none",
+            "the objective needs class logits, the discriminator gives none",
             "choose a space whose discriminator has a class head, or another objective",
         )
     return scores.classes.float()

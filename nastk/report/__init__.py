@@ -1,1 +1,1 @@
-
+"""Pictures and pages about runs."""

@@ -29,6 +29,18 @@ _CORRECTED = {
     "trainer.mask_placement": "inclusive",
     "objective.reconstruction": 1.0,
 }
+# The sizes of the full procedure, for 32x32 images; the space's presets decide the quirks.
+_FULL = {
+    "strategy.warm_steps": 1000,
+    "strategy.unit_steps": 2000,
+    "strategy.finetune_steps": 500,
+    "strategy.beam": 3,
+    "strategy.rate_uniform": 48,
+    "strategy.rate_mutations": 16,
+    "strategy.rate_images": 5000,
+    "strategy.recalibrate_batches": 20,
+    "final.steps": 20000,
+}
 
 
 @hookimpl
@@ -56,5 +68,6 @@ def register_components() -> list[Component]:
             factory="nastk_blockwise.strategy:BlockwiseStrategy",
             config="nastk_blockwise.config:StrategyConfig",
             summary="grow a generator block by block, with a beam and one referee per block",
+            presets={"official": _FULL, "corrected": _FULL},
         ),
     ]

@@ -44,12 +44,16 @@ class SpaceConfig:
 
 @frozen
 class StrategyConfig:
-    """Settings of the ``blockwise`` strategy; steps are generator updates."""
+    """Settings of the ``blockwise`` strategy; steps are generator updates.
 
-    warm_steps: int = _positive(1000, "training of the first block and D before anything is rated")
-    unit_steps: int = _positive(2000, "training of a new block, per beam entry")
+    The defaults are sized for small images and minutes; preset ``official`` holds the sizes of the
+    full procedure.
+    """
+
+    warm_steps: int = _positive(300, "training of the first block and D before anything is rated")
+    unit_steps: int = _positive(500, "training of a new block, per beam entry")
     finetune_steps: int = field(
-        default=500, validator=ge(0), metadata={"help": "training of all weights of a survivor"}
+        default=200, validator=ge(0), metadata={"help": "training of all weights of a survivor"}
     )
     rating_mode: Literal["supernet", "inherit"] = field(
         default="supernet",
@@ -57,14 +61,14 @@ class StrategyConfig:
         metadata={"help": "rate with shared weights, or train every candidate for itself"},
     )
     inherit_steps: int = _positive(100, "training of each candidate in 'inherit' mode")
-    beam: int = _positive(3, "partial architectures that survive a block; 1 is greedy")
+    beam: int = _positive(2, "partial architectures that survive a block; 1 is greedy")
     rate_first: int = _positive(48, "candidates rated for the first block, all if there are fewer")
-    rate_uniform: int = _positive(48, "uniform candidates per beam entry and later block")
+    rate_uniform: int = _positive(16, "uniform candidates per beam entry and later block")
     rate_mutations: int = field(
-        default=16, validator=ge(0), metadata={"help": "mutations of the best so far, likewise"}
+        default=8, validator=ge(0), metadata={"help": "mutations of the best so far, likewise"}
     )
-    rate_images: int = _positive(5000, "validation images of a rating, all if there are fewer")
-    recalibrate_batches: int = _positive(20, "training batches for batch-norm statistics")
+    rate_images: int = _positive(1000, "validation images of a rating, all if there are fewer")
+    recalibrate_batches: int = _positive(10, "training batches for batch-norm statistics")
     max_parameters: int | None = field(
         default=None,
         validator=optional(ge(0)),

@@ -102,11 +102,17 @@ class BlockwiseStrategy(Strategy):
         return report
 
     def leaders(self) -> list[Leader]:
-        """Return the archive's complete architectures, best first."""
+        """Return the archive's complete architectures, best first.
+
+        While the archive is empty: the beam's prefixes, completed as cheaply as can be.
+        """
         leaders = []
-        for entry in sorted(self.archive, key=lambda e: e.score):
-            full = self.search.space.complete(entry.choices, self._blocks(entry))
-            assert full is not None
+        entries = self.archive or [e for e in (*self.next, *self.beam) if e.rating]
+        for entry in sorted(entries, key=lambda e: e.score):
+            blocks = self._blocks(entry)
+            space = self.search.space
+            full = space.complete(entry.choices, blocks)
+            full = full or space.cheapest_completion(entry.choices, blocks)
             assert entry.rating is not None
             choices = {**self.fixed_choices, **full, **self.second.choices}
             rating = entry.rating
