@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -53,8 +54,7 @@ class Rewards:
     def __call__(self, generator: Network, choices: Choices, blocks: int) -> float:
         """Return the reward of a path, larger is better.
 
-        A path whose images cannot be scored is a failed trial and gets the least reward known
-        since the weights moved, 0 if there is none.
+        A path whose images cannot be scored is a failed trial; its reward is minus infinity.
 
         Args:
             generator: the shared one of ``blocks`` blocks; its path is left active.
@@ -70,8 +70,14 @@ class Rewards:
         if key not in self._known:
             activate(generator, choices)
             found = self._measure(generator, architecture, blocks)
-            self._known[key] = min(self._known.values(), default=0.0) if found is None else found
+            self._known[key] = float("-inf") if found is None else found
         return self._known[key]
+
+    def finite(self, reward: float) -> float:
+        """Return the reward to learn from: of a failure, the least since the weights moved."""
+        if math.isfinite(reward):
+            return reward
+        return min(filter(math.isfinite, self._known.values()), default=0.0)
 
     def _measure(self, generator: Network, architecture: Architecture, blocks: int) -> float | None:
         search, began = self._search, time.perf_counter()

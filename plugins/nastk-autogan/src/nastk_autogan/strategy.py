@@ -11,6 +11,7 @@ plugin's README says how each of that code's quirks is decided.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -201,7 +202,7 @@ class AutoganStrategy(Strategy):
         self.progress += len(values)
         message = self._message(f"controller {self.progress}/{self.config.controller_steps}")
         told = {key: sum(v[key] for v in values) / len(values) for key in values[0]}
-        told["best"] = max(s.score for s in self.recent)
+        told["best"] = self.recent[0].score
         if self.progress >= self.config.controller_steps:
             self._end_iteration()
         return StepReport(message, values=told)
@@ -211,7 +212,7 @@ class AutoganStrategy(Strategy):
         if all(s.choices != choices for s in self.recent):
             known = [*self.recent, Survivor(choices, draw.hidden, reward)]
             self.recent = best(known, self.config.beam)
-        return reward
+        return self.rewards.finite(reward)
 
     def _end_iteration(self) -> None:
         """Go on to the next iteration, or to the end of the stage.
@@ -286,7 +287,7 @@ class AutoganStrategy(Strategy):
     def _leader(self, survivor: Survivor, blocks: int) -> Leader:
         space = self.search.space
         full = space.complete(survivor.choices, blocks)
-        exact = full is not None
+        exact = full is not None and math.isfinite(survivor.score)
         if full is None:
             full = space.cheapest_completion(survivor.choices, blocks)
         choices = {**full, **self.shared.discriminator_choices}
