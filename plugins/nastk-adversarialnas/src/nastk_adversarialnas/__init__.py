@@ -33,8 +33,8 @@ _SCRIPT_TRAINER = {
 
 @hookimpl
 def register_components() -> list[Component]:
-    """Return the ``adversarialnas`` space."""
-    return [_SPACE]
+    """Return the ``adversarialnas`` space and strategy."""
+    return [_SPACE, _STRATEGY]
 
 
 _SPACE = Component(
@@ -44,5 +44,33 @@ _SPACE = Component(
     config="nastk_adversarialnas.config:SpaceConfig",
     summary="latent-to-image generators of three up cells, and discriminators of four down cells",
     defaults={**_SCRIPT_TRAINER, "inspect.image": "3x32x32", "inspect.classes": 0},
+    presets={
+        "official": {"space.generator_width": 160, "space.discriminator_width": 80},
+        "corrected": {"space.generator_width": 160, "space.discriminator_width": 80},
+    },
     architectures=_ARCHITECTURES,
+)
+
+_SEARCH_SCRIPT = {
+    "trainer.batch_size": 120,
+    "trainer.g_batch_size": 120,
+    "trainer.n_critic": 5,
+    "strategy.steps": 2002,
+}
+_STRATEGY = Component(
+    kind="strategy",
+    name="adversarialnas",
+    factory="nastk_adversarialnas.strategy:AdversarialStrategy",
+    config="nastk_adversarialnas.config:StrategyConfig",
+    summary="differentiable search of any space by the adversarial losses alone",
+    presets={
+        "official": {
+            **_SEARCH_SCRIPT,
+            "strategy.logits": "softmax",
+            "strategy.tau_first": 1,
+            "strategy.derive_over_edges": True,
+            "strategy.waste_first_cell": True,
+        },
+        "corrected": _SEARCH_SCRIPT,
+    },
 )

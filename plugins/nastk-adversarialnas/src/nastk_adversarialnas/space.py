@@ -10,6 +10,7 @@ cannot see the image is refused.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 
@@ -125,6 +126,16 @@ class AdversarialSpace(SearchSpace):
             if not sees(fixed, cell):
                 self._open_one(fixed, [f"dcell{cell}.{edge}" for edge in ("e1", "e2")])
         return fixed
+
+    def with_searched_discriminator(self) -> AdversarialSpace:
+        """Return the same space with decisions for D, itself where it has them or cannot."""
+        if self.config.discriminator == "searched" or self.bottom_width % 2:
+            return self
+        other = copy.copy(self)
+        other.config = evolve(self.config, discriminator="searched")
+        other.settings = asdict(other.config)
+        other.decisions = self.decisions + tuple(_down_decisions())
+        return other
 
     def _empty_nodes(self, choices: Choices) -> list[tuple[int, tuple[str, ...]]]:
         return [
