@@ -317,6 +317,6 @@ def registry(version: str = "1.0") -> Registry:
     return result
 
 
-def config(strategy: str = "toy-random", **flags: Any) -> Config:
+def config(strategy: str = "toy-random", /, **flags: Any) -> Config:
     """Return the configuration of a toy run; ``flags`` are dotted keys (``**{"run.seed": 1}``)."""
     return resolve(registry(), flags={**FLAGS, "run.strategy": strategy, **flags}, env={})
