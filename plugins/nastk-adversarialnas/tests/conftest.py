@@ -46,7 +46,8 @@ class Noise(nn.Module):
     """Paints noise that no training changes."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return 3.0 * torch.sin(1000.0 * x.sum(1, keepdim=True) * torch.arange(64.0)).to(x)
+        columns = torch.arange(64.0, device=x.device)
+        return 3.0 * torch.sin(1000.0 * x.sum(1, keepdim=True) * columns)
 
 
 class Grey(nn.Module):
@@ -65,7 +66,7 @@ class PlantedSpace(SearchSpace):
 
     def generator(self, pick: Any, blocks: int | None = None) -> nn.Module:
         op = pick("op", noise=Noise, grey=Grey, learns=lambda: nn.Linear(4, 64), none=Grey)
-        return nn.Sequential(op, nn.Unflatten(1, (1, 8, 8)), nn.Tanh())
+        return nn.Sequential(op, nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 1, 1), nn.Tanh())
 
     def discriminator(self, pick: Any, blocks: int | None = None) -> nn.Module:
         return nn.Sequential(
