@@ -236,14 +236,20 @@ def begin(
     architecture: Architecture,
     plan: Plan,
     randomness: Randomness,
+    prepare: Callable[[Pair], None] | None = None,
 ) -> Training:
-    """Return the training of freshly built, derived networks of ``architecture``."""
+    """Return the training of freshly built, derived networks of ``architecture``.
+
+    ``prepare`` may change them before it begins.
+    """
     choices = architecture.choices
     pair = Pair(
         trainer.build(space, "generator", choices, randomness),
         trainer.build(space, "discriminator", choices, randomness),
         space,
     )
+    if prepare is not None:
+        prepare(pair)
     return trainer.begin(pair, plan, randomness)
 
 

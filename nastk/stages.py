@@ -19,7 +19,7 @@ from nastk.records import Architecture, Budget, Cost, Evaluation, Leader, from_j
 from nastk.rundir import RunFolder
 from nastk.search import begin, measure, reason_of, status_of
 from nastk.strategy import StepReport
-from nastk.trainer import Plan, Progress, Training
+from nastk.trainer import Pair, Plan, Progress, Training
 
 RETRAIN = "retrain"
 """Ledger phase of the final training."""
@@ -106,7 +106,9 @@ class SearchStage(Stage):
         leaders = self.world.strategy.leaders()
         self.search.emit("leaders", leaders=[self._told(x) for x in leaders[:LEADERS_TOLD]])
         engine, final = self.world.config.engine, self.world.config.final
-        return {"leaders": [to_json(x) for x in leaders[: final.leaders + engine.max_failures]]}
+        told = [to_json(x) for x in leaders[: final.leaders + engine.max_failures]]
+        kept = self.world.strategy.kept()
+        return {"leaders": told} | ({} if kept is None else {"kept": kept})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the strategy's state."""
@@ -135,6 +137,7 @@ class RetrainStage(Stage):
     def start(self, outcomes: Mapping[str, Any]) -> None:
         """Queue the leaders."""
         self.queue = [from_json(Leader, x).architecture for x in outcomes["search"]["leaders"]]
+        self.kept = outcomes["search"].get("kept")
         self.index = 0
         self.trained = 0
         self.training: Training | None = None
@@ -194,7 +197,7 @@ class RetrainStage(Stage):
     def _current(self) -> Training:
         if self.training is None:
             architecture = self.queue[self.index]
-            self.training = begin_final(self.world, architecture, self.index)
+            self.training = begin_final(self.world, architecture, self.index, self.kept)
         return self.training
 
     def _measure(self, training: Training) -> None:
@@ -294,11 +297,20 @@ class EvaluateStage(Stage):
 STAGES: tuple[type[Stage], ...] = (SearchStage, RetrainStage, EvaluateStage)
 
 
-def begin_final(world: World, architecture: Architecture, index: int) -> Training:
-    """Return the final training of the leader at ``index``, at its beginning."""
+def begin_final(world: World, architecture: Architecture, index: int, kept: Any = None) -> Training:
+    """Return the final training of the leader at ``index``, at its beginning.
+
+    What the search kept is given to the strategy to put into the networks.
+    """
     child = world.search.randomness.child(f"final/{index}")
     plan = Plan(phase=RETRAIN, horizon=world.config.final.steps)
-    return begin(world.search.trainer, world.search.space, architecture, plan, child)
+    search = world.search
+
+    def prepare(pair: Pair) -> None:
+        if kept is not None:
+            world.strategy.prepare_retraining(search, pair, kept)
+
+    return begin(search.trainer, search.space, architecture, plan, child, prepare)
 
 
 def measure_final(

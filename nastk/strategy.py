@@ -12,6 +12,7 @@ from nastk.records import Architecture, Budget, Leader, Trial
 
 if TYPE_CHECKING:
     from nastk.search import Search
+    from nastk.trainer import Pair
 
 
 @define
@@ -73,6 +74,21 @@ class Strategy(ABC):
     def pictures(self) -> Any:
         """Return ``(N, C, H, W)`` images in [-1, 1] for the generation's sheet, or None."""
         return None
+
+    def kept(self) -> Any:
+        """Return what the leaders' retraining is to start from, a state tree; default: None.
+
+        Called once, when the search is over.
+        """
+        return None
+
+    def prepare_retraining(self, search: Search, pair: Pair, kept: Any) -> None:
+        """Put what was kept into the freshly built networks of a leader.
+
+        Called before each retraining where :meth:`kept` returned something, perhaps in another
+        process and without ``start``.
+        """
+        raise NotImplementedError
 
 
 class AskTellStrategy(Strategy):

@@ -13,6 +13,7 @@ from nastk.nn.spectral import SpectralNorm
 from nastk.records import Task
 from nastk.state import load_state, save_state
 from nastk.testing.pretend_cuda import pretend_cuda
+from nastk.trainer import Pair
 
 
 def run(strategy):
@@ -169,6 +170,33 @@ def test_trainers_that_cannot_halve_and_decided_generators_are_refused(toy, monk
     assert "no open decision" in strategy.unsupported(search.with_space(frozen))
     monkeypatch.setattr(search.trainer, "halves", False)
     assert "choice weights" in strategy.unsupported(search)
+
+
+def test_a_kept_discriminator_is_the_searched_one_on_the_leaders_path(toy):
+    space = toy.adversarial("searched")
+    strategy = toy.begin(space, passes=[SpectralNorm()], keep_discriminator=True, steps=1)
+    assert strategy.kept() is None
+    run(strategy)
+    kept = strategy.kept()
+    (leader, *_) = strategy.leaders()
+    search, choices = strategy.search, leader.architecture.choices
+    randomness = search.randomness.child("final")
+    pair = Pair(
+        *(search.trainer.build(space, r, choices, randomness) for r in strategy.weights), space
+    )
+    toy.begin(space, passes=[SpectralNorm()]).prepare_retraining(search, pair, kept)
+    searched = strategy._training.pair.discriminator.eval()
+    searched.activate(choices)
+    images = torch.rand(2, 1, 16, 16)
+    expected = searched(images).validity
+    assert torch.equal(pair.discriminator.eval()(images).validity, expected)
+
+
+def test_a_discriminator_that_is_not_retrained_cannot_be_kept(toy):
+    strategy = toy.begin(keep_discriminator=True)
+    assert "space.discriminator=searched" in strategy.unsupported(strategy.search)
+    strategy = toy.begin(keep_discriminator=True, search_discriminator=False)
+    assert strategy.unsupported(strategy.search) == ""
 
 
 @pytest.mark.parametrize("seed", range(3))

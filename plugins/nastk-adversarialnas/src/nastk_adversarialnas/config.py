@@ -82,6 +82,9 @@ class StrategyConfig:
     search_discriminator: bool = _flag(
         True, "search D along with G even where the space retrains a fixed one, if it can"
     )
+    keep_discriminator: bool = _flag(
+        False, "retrain against D with its weights of the search, not against a fresh one"
+    )
     derive_over_edges: bool = _flag(
         False, "derive D's edges from a softmax over a cell's edges, as the published code does"
     )

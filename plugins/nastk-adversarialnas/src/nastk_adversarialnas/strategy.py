@@ -20,6 +20,8 @@ from nastk.errors import SpaceError, TrialError
 from nastk.gan.optimisers import load_optimiser_state, optimiser_state
 from nastk.ledger import difference
 from nastk.nn.choice import Network, build
+from nastk.nn.snapshot import Snapshot
+from nastk.nn.transfer import transfer
 from nastk.records import Architecture, Budget, Leader, Role
 from nastk.search import Search
 from nastk.space import SearchSpace
@@ -73,6 +75,11 @@ class AdversarialStrategy(Strategy):
             )
         if not any(len(d.allowed) > 1 for d in search.space.decisions if d.role == "generator"):
             return "the generator has no open decision"
+        if self.config.keep_discriminator and self._searched(search.space) is not search.space:
+            return (
+                "strategy.keep_discriminator needs the discriminator that is searched; set "
+                "space.discriminator=searched, or strategy.search_discriminator=false"
+            )
         return ""
 
     def step(self) -> StepReport:
@@ -120,6 +127,21 @@ class AdversarialStrategy(Strategy):
         source = self.randomness.fixed("pictures")
         with torch.no_grad():
             return network(torch.randn(shape, generator=source, device=source.device))
+
+    def kept(self) -> Any:
+        """Return the searched discriminator with its weights, None where it is not wanted."""
+        if not self.config.keep_discriminator or self._training is None or self.failure:
+            return None
+        return Snapshot.take(self._training.pair.discriminator).state_dict()
+
+    def prepare_retraining(self, search: Search, pair: Pair, kept: Any) -> None:
+        """Give a leader's discriminator the weights that it had in the searched one."""
+        snapshot = Snapshot.from_state(kept)
+        randomness = search.randomness.child("adversarialnas/kept")
+        empty = search.trainer.build(search.space, "discriminator", snapshot.choices, randomness)
+        searched = snapshot.network(search.space, like=empty.to(search.device))
+        searched.activate(pair.discriminator.choices)
+        transfer(searched, pair.discriminator)
 
     # -- supernets -----------------------------------------------------------------------------
 
