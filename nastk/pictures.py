@@ -16,6 +16,9 @@ MAX_IMAGES = 100
 MIN_SIDE = 32
 """Smaller images are enlarged by whole factors to at least this many pixels."""
 
+GAP, GREY = 2, 96
+"""Pixels below and to the right of each image, and their level."""
+
 
 def save_sheet(path: Path, images: Any) -> None:
     """Write images as one PNG, row by row in a nearly square grid; equal images, equal bytes.
@@ -48,10 +51,11 @@ def grid(images: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
     n, channels, height, width = levels.shape
     columns = int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
-    sheet = np.zeros((rows * columns, channels, height, width), np.uint8)
-    sheet[:n] = levels
-    sheet = sheet.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
     factor = max(1, -(-MIN_SIDE // height))
+    levels = levels.repeat(factor, 2).repeat(factor, 3)
+    height, width = height * factor + GAP, width * factor + GAP
+    sheet = np.full((rows * columns, channels, height, width), GREY, np.uint8)
+    sheet[:n, :, :-GAP, :-GAP] = levels
+    sheet = sheet.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
     sheet = sheet.reshape(rows * height, columns * width, channels)
-    sheet = sheet.repeat(factor, 0).repeat(factor, 1)
     return np.asarray(sheet[:, :, 0] if channels == 1 else sheet)

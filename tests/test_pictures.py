@@ -15,9 +15,12 @@ def test_images_stand_row_by_row_and_small_ones_are_enlarged() -> None:
     images = np.full((3, 1, 16, 16), -1.0)
     images[1] = 1.0
     sheet = grid(images)
-    assert sheet.shape == (64, 64)
-    assert (sheet[:32, 32:] == 255).all()
-    assert sheet.sum() == 32 * 32 * 255
+    assert sheet.shape == (68, 68)
+    assert (sheet[:32, 34:66] == 255).all()
+    assert (sheet[:32, :32] == 0).all()
+    assert (sheet[34:66, :32] == 0).all()
+    assert (sheet[32:34] == 96).all()
+    assert (sheet[:, 32:34] == 96).all()
 
 
 def test_sheet_file_holds_colour_and_equal_images_give_equal_bytes(tmp_path: Path) -> None:
@@ -27,7 +30,7 @@ def test_sheet_file_holds_colour_and_equal_images_give_equal_bytes(tmp_path: Pat
     save_sheet(tmp_path / "a" / "2.png", images.numpy())
     assert (tmp_path / "a/1.png").read_bytes() == (tmp_path / "a/2.png").read_bytes()
     with Image.open(tmp_path / "a/1.png") as picture:
-        assert (picture.size, picture.getpixel((0, 0))) == ((64, 64), (255, 128, 128))
+        assert (picture.size, picture.getpixel((0, 0))) == ((68, 68), (255, 128, 128))
 
 
 def test_values_outside_of_the_range_are_clipped_and_nan_is_black() -> None:
