@@ -338,14 +338,14 @@ def test_survivors_are_the_best_proposals_and_their_children_carry_them_on(digit
     strategy = begin(search, candidates=8)
     beams = []
     while strategy.phase != "done":
-        stage = strategy.stage
-        scored = sorted((s.score for s in strategy.proposed), reverse=True)
+        stage, proposed = strategy.stage, strategy.proposed
         strategy.step()
         if strategy.stage != stage or strategy.phase == "done":
-            assert len(strategy.beam) == 2
+            scores = sorted((s.score for s in proposed), reverse=True)
+            assert scores[0] > scores[-1]
+            assert [s.score for s in strategy.beam] == scores[:2]
             beams.append(strategy.beam)
-            if len(scored) == 8 and min(scored) > float("-inf"):
-                assert [s.score for s in strategy.beam] == scored[:2]
+    assert len(beams) == 3
     for parents, children in itertools.pairwise(beams):
         known = [dict(p.choices) for p in parents]
         for child in children:
@@ -464,6 +464,15 @@ def test_planted_collapse_starts_the_networks_anew_and_keeps_the_controller(digi
     (told,) = of_kind(events, "reset")
     assert told["reason"].startswith("the losses stand still")
     assert len(of_kind(events, "trial")) > 0, "Q7: the controller is trained before the reset"
+
+
+def test_networks_that_start_anew_are_other_ones(digits):
+    strategy = begin(world(digits)[0])
+    stems = []
+    for _ in range(2):
+        strategy.shared.build(1)
+        stems.append(strategy.shared.generator.body.stem[0].weight.detach().clone())
+    assert not torch.equal(*stems)
 
 
 def test_healthy_networks_are_never_reset(digits):

@@ -57,6 +57,15 @@ _SPACE = Component(
             "trainer.init": "normal",
         },
         "corrected": {"space.generator_width": 128, "space.discriminator_width": 64},
+        "quick": {
+            "space.generator_width": 16,
+            "space.discriminator_width": 16,
+            "trainer.g_lr": 1e-3,
+            "trainer.d_lr": 1e-3,
+            "trainer.n_critic": 1,
+            "trainer.g_batch_size": 0,
+            "trainer.ema_warmup": True,
+        },
     },
     architectures=_ARCHITECTURES,
 )
@@ -83,6 +92,14 @@ _STRATEGY = Component(
             "strategy.controller_beta2": 0.999,
             "strategy.controller_after_reset": False,
             "strategy.recalibrate_batches": 10,
+        },
+        "quick": {
+            "strategy.stage_iterations": [3, 4, 5],
+            "strategy.shared_steps": 80,
+            "strategy.controller_steps": 20,
+            "strategy.controller_lr": 2.5e-3,
+            "strategy.candidates": 8,
+            "strategy.beam": 3,
         },
     },
 )

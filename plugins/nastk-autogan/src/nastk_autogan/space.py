@@ -94,10 +94,11 @@ def _bottom_width(config: SpaceConfig, task: Task) -> int:
     _, height, width = task.image
     bottom = config.bottom_width or height // 2**CELLS
     if height != width or bottom * 2**CELLS != height or bottom < SMALLEST:
+        side = max(bottom, SMALLEST) * 2**CELLS
         raise SpaceError(
             f"space 'autogan': got images of {height}x{width} and bottom_width "
             f"{config.bottom_width}, expected a square of side 8 * bottom_width, at least 16",
-            "set dataset.image_size=16 or 32, or space.bottom_width=0",
+            f"images of {side}x{side} would fit; space.bottom_width=0 follows the image",
         )
     return bottom
 
