@@ -56,6 +56,7 @@ def _summary(run: RunFolder, candidates: bool, with_config: bool) -> dict[str, A
         "step": int(final.get("step", 0)),
         "generation": generations[-1] if generations else None,
         "spent": {**final.get("spent", {}), "seconds": final.get("time", {}).get("spent", 0.0)},
+        "ledger": _ledger(run, generations),
         "candidates": len(trials),
         "failed": sum(trial["status"] != "ok" for trial in trials),
         "codes": str(last.get("result", {}).get("codes", "")),
@@ -68,23 +69,33 @@ def _summary(run: RunFolder, candidates: bool, with_config: bool) -> dict[str, A
     return summary
 
 
-def _print(summary: Mapping[str, Any]) -> None:
-    from nastk.cli.execute import print_metrics, shown
-    from nastk.records import Metric, from_json
+def _ledger(run: RunFolder, generations: list[int]) -> dict[str, Any]:
+    """Return phase → cost, as of the newest generation."""
+    from nastk.state import load_state
 
-    spent = ", ".join(f"{k} {v:,.0f}" for k, v in summary["spent"].items())
+    if not generations:
+        return {}
+    folder = run.path / "generations" / f"{generations[-1]:05d}"
+    return dict(load_state(folder, "ledger")["phases"])
+
+
+def _print(summary: Mapping[str, Any]) -> None:
+    from nastk.cli.execute import print_ledger, print_metrics, shown
+    from nastk.records import Cost, Metric, from_json
+
     where = f" at {summary['stage']}: {summary['message']}"
     rows = [
         ("status", summary["status"] + ("" if summary["status"] == "finished" else where)),
         ("created", f"{summary['created']} on {summary['device']}"),
         ("components", ", ".join(f"{k} {v}" for k, v in summary["components"].items())),
         ("candidates", f"{summary['candidates']}, {summary['failed']} failed"),
-        ("spent", spent),
     ]
     if summary["codes"]:
         rows.insert(0, ("architecture", summary["codes"]))
     print_table([*rows, ("folder", summary["folder"])])
     print_metrics({name: from_json(Metric, m) for name, m in summary["metrics"].items()})
+    if summary["ledger"]:
+        print_ledger({phase: from_json(Cost, c) for phase, c in summary["ledger"].items()})
     if "trials" in summary:
         click.echo()
         print_table([("candidate", "status", "codes", "metrics"), *map(_row, summary["trials"])])
