@@ -55,6 +55,9 @@ _UNITS: dict[str, tuple[float, Any]] = {
     **dict.fromkeys(("step", "steps"), (1, "steps")),
     **dict.fromkeys(("image", "images"), (1, "images")),
     "kimg": (1000, "images"),
+    **dict.fromkeys(("mac", "macs"), (1, "macs")),
+    "gmacs": (10**9, "macs"),
+    "tmacs": (10**12, "macs"),
     **dict.fromkeys(("s", "sec", "second", "seconds"), (1, "seconds")),
     **dict.fromkeys(("m", "min", "minute", "minutes"), (60, "seconds")),
     **dict.fromkeys(("h", "hour", "hours"), (3600, "seconds")),
@@ -62,15 +65,17 @@ _UNITS: dict[str, tuple[float, Any]] = {
 
 
 def parse_budget(text: str) -> Budget:
-    """Return the budget that ``text`` names: ``2000steps``, ``64000images``, ``300s``, ``5min``.
+    """Return the budget that ``text`` names: ``2000steps``, ``64kimg``, ``600gmacs``, ``5min``.
 
     Raises:
-        ConfigError: no positive number followed by a unit, or part of a step or image.
+        ConfigError: no positive number followed by a unit, or part of a step, image or MAC.
     """
     match = _BUDGET.fullmatch(text.lower())
     if match is None or match[2] not in _UNITS:
         hint = nearest(match[2], _UNITS) if match else ""
-        raise ConfigError(f"budget: got '{text[:60]}', expected e.g. 2000steps or 5min", hint)
+        raise ConfigError(
+            f"budget: got '{text[:60]}', expected e.g. 2000steps, 600gmacs or 5min", hint
+        )
     factor, unit = _UNITS[match[2]]
     amount = float(match[1]) * factor
     if amount <= 0 or (unit != "seconds" and amount != int(amount)):
@@ -108,7 +113,7 @@ class RunSettings:
     seed: int = _setting(0, "decides every random draw", ge(0))
     device: str = _setting("auto", "auto, cpu, cuda or cuda:N", _is_device)
     out: str = _setting("", "folder of the run; empty: named after the run, in runs/")
-    budget: str = _setting("", "of the search, e.g. 2000steps or 5min; empty: the strategy's plan",
+    budget: str = _setting("", "of the search, e.g. 2000steps, 600gmacs or 5min; empty: the strategy's plan",
                            _is_budget)  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class Ledger:
         return sum((c for p, c in self.phases.items() if p not in without), start=Cost())
 
     def spent(self, unit: str, without: Collection[str] = ()) -> float:
-        """Return the total in ``steps``, ``images`` or ``seconds``."""
+        """Return the total in ``steps``, ``images``, ``macs`` or ``seconds``."""
         return float(getattr(self.total(without), unit))
 
     def share(self, budget: Budget | None, without: Collection[str] = ()) -> float:

@@ -134,11 +134,12 @@ class Budget:
 
     Attributes:
         amount: > 0.
-        unit: ``steps`` (generator updates), ``images`` (real images shown) or ``seconds``.
+        unit: ``steps`` (generator updates), ``images`` (real images shown), ``macs``
+            (multiply-accumulates, as :class:`Cost` counts them) or ``seconds``.
     """
 
     amount: float
-    unit: Literal["steps", "images", "seconds"] = "steps"
+    unit: Literal["steps", "images", "macs", "seconds"] = "steps"
 
 
 @frozen

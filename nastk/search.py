@@ -313,4 +313,4 @@ def reason_of(error: Exception) -> str:
 
 
 def _key(architecture: Architecture, budget: Budget) -> str:
-    return f"{architecture.fingerprint}/{budget.amount:g}/{budget.unit}"
+    return f"{architecture.fingerprint}/{budget.amount:.15g}/{budget.unit}"

@@ -256,6 +256,9 @@ def test_the_device_found_replaces_the_one_asked_for():
         ("1 step", Budget(1)),
         ("64000images", Budget(64000, "images")),
         ("1.5kimg", Budget(1500, "images")),
+        ("7macs", Budget(7, "macs")),
+        ("600gmacs", Budget(600e9, "macs")),
+        ("0.5 TMACs", Budget(5e11, "macs")),
         ("300s", Budget(300, "seconds")),
         ("5min", Budget(300, "seconds")),
         ("0.5h", Budget(1800, "seconds")),
@@ -267,7 +270,7 @@ def test_a_budget_is_an_amount_and_a_unit(text, budget):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "5", "0steps", "1.5steps", "-3s", "nan s", "1e9steps", "5 parsecs", "9" * 400 + "s"],
+    ["", "5", "0steps", "1.5steps", "1.5macs", "-3s", "nan s", "1e9steps", "5 parsecs", "9" * 400 + "s"],
 )
 def test_a_malformed_budget_is_refused(text):
     with pytest.raises(ConfigError, match="budget: got"):

@@ -23,7 +23,9 @@ def test_phases_add_up_and_failed_work_is_a_part_of_them() -> None:
     assert ledger.failed == Cost(3, 30, 300, 0.5)
 
 
-@pytest.mark.parametrize(("unit", "spent"), [("steps", 13), ("images", 130), ("seconds", 1.5)])
+@pytest.mark.parametrize(
+    ("unit", "spent"), [("steps", 13), ("images", 130), ("macs", 1300), ("seconds", 1.5)]
+)
 def test_budget_is_held_against_the_search_alone(unit: str, spent: float) -> None:
     ledger = filled()
     assert ledger.spent(unit, without=("retrain",)) == spent

@@ -32,7 +32,7 @@ _HELP = {
     "--seed": "decides every random draw  [0]",
     "--device": "auto, cpu, cuda or cuda:N  [auto]",
     "--out": "folder of the run  [runs/STRATEGY-SPACE-DATASET-SEED]",
-    "--budget": "of the search, e.g. 2000steps, 64000images, 5min  [the strategy's plan]",
+    "--budget": "of the search, e.g. 2000steps, 64kimg, 600gmacs, 5min  [the strategy's plan]",
     "--labels": "share of the training images whose labels may be used  [1.0]",
     "--data-root": "folder in which data sets are looked for",
     "--inception-weights": "file with the weights of InceptionV3",

@@ -87,7 +87,7 @@ class GanTraining(Training):
     # -- the loop ------------------------------------------------------------------------------
 
     def advance(self, budget: Budget) -> Progress:
-        """Train for ``budget`` more; whole steps, so images and seconds may be overshot by one.
+        """Train for ``budget`` more; whole steps, so other units may be overshot by one.
 
         Raises:
             TrialError: a loss, weight or image is not finite (``diverged``), or the health policy
@@ -110,9 +110,8 @@ class GanTraining(Training):
     def _reached(self, budget: Budget, before: Cost, began: float) -> bool:
         if budget.unit == "seconds":
             return time.perf_counter() - began >= budget.amount
-        if budget.unit == "images":
-            return self.cost.images - before.images >= budget.amount
-        return self.cost.steps - before.steps >= budget.amount
+        spent: int = getattr(self.cost, budget.unit) - getattr(before, budget.unit)
+        return spent >= budget.amount
 
     def _step(self) -> None:
         plan, config = self._plan, self._config

@@ -329,13 +329,16 @@ def test_evaluation_generator_does_not_touch_the_training(toy: SimpleNamespace) 
 # -- budgets and costs -------------------------------------------------------------------------
 
 
-def test_budgets_in_steps_images_and_seconds(toy: SimpleNamespace) -> None:
+def test_budgets_in_steps_images_macs_and_seconds(toy: SimpleNamespace) -> None:
     training: GanTraining = toy.start(n_critic=2)
     assert training.advance(Budget(3)).cost.steps == 3
     progress = training.advance(Budget(33, "images"))
     assert (progress.cost.steps, progress.cost.images) == (3, 48)
+    step = progress.cost.macs // 3
+    assert training.advance(Budget(2 * step, "macs")).cost.steps == 2
+    assert training.advance(Budget(step + 1, "macs")).cost.steps == 2
     assert training.advance(Budget(0.05, "seconds")).cost.seconds >= 0.05
-    assert training.cost.steps >= 7
+    assert training.cost.steps >= 11
 
 
 def test_macs_count_every_pass_of_a_step(toy: SimpleNamespace) -> None:
