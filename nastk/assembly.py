@@ -73,6 +73,7 @@ def assemble(config: Config, registry: Registry, device: str = "") -> World:
         device=device,
         memory=Memory(max_failures=config.engine.max_failures),
     )
+    search.evaluator.start(search)
     strategy = make("strategy")
     problem = strategy.unsupported(search)
     if problem:

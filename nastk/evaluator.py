@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from nastk.dataset import SplitName
     from nastk.randomness import Randomness
+    from nastk.search import Search
     from nastk.space import SearchSpace
 
 
@@ -46,11 +47,21 @@ class Evaluator(ABC):
         name: registered name.
         metrics: every metric it may return, with its direction.
         builds: False for a predictor: candidates come without networks.
+        together: candidates of one batch are trained first and then measured in one call, for
+            scores that depend on the others; else each is measured as soon as it is trained.
     """
 
     name: str
     metrics: Mapping[str, Direction]
     builds: bool = True
+    together: bool = False
+
+    def start(self, search: Search) -> None:  # noqa: B027
+        """Take the search whose candidates are measured; spends nothing, draws nothing.
+
+        Called once in every process before anything is measured. ``search.memory`` holds all
+        candidates labelled so far, ``search.space`` gives any number of unlabelled ones.
+        """
 
     @abstractmethod
     def evaluate(
@@ -65,5 +76,6 @@ class Evaluator(ABC):
                 twice gives the same numbers and advances nothing.
 
         Raises:
-            TrialError: a candidate cannot be measured (non-finite images).
+            TrialError: a candidate cannot be measured (non-finite images). Of several, each is
+                then measured by itself to find out which, and the sound ones together again.
         """

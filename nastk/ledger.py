@@ -68,9 +68,4 @@ class Ledger:
 
 def difference(after: Cost, before: Cost) -> Cost:
     """Return ``after`` minus ``before``."""
-    return Cost(
-        after.steps - before.steps,
-        after.images - before.images,
-        after.macs - before.macs,
-        after.seconds - before.seconds,
-    )
+    return after - before

@@ -9,7 +9,7 @@ from typing import Any
 from nastk.assembly import plugin_versions, used_entries
 from nastk.config import Config, from_json
 from nastk.errors import RunFolderError, UserError
-from nastk.ledger import Ledger, difference
+from nastk.ledger import Ledger
 from nastk.records import Cost
 from nastk.records import from_json as record_from_json
 from nastk.registry import Registry
@@ -101,7 +101,7 @@ def lost_work(folder: RunFolder, generation: Generation | None) -> Cost:
     last: Mapping[str, Any] = {}
     for event in folder.read("events", start):
         last = {**event.get("spent", {}), "seconds": event.get("time", {}).get("spent", 0.0)}
-    return difference(record_from_json(Cost, dict(last)), ledger.total()) if last else Cost()
+    return record_from_json(Cost, dict(last)) - ledger.total() if last else Cost()
 
 
 def repeated_work(folder: RunFolder) -> Cost:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from nastk.space import SearchSpace
     from nastk.trainer import Trainer
 
+FAILURES = (TrialError, RuntimeError)
+"""What makes a candidate a failed one; anything else is a defect and ends the run."""
+
 CANDIDATES = "candidates"
 """Ledger phase of the candidates that :meth:`Search.evaluate` trains."""
 
@@ -175,6 +178,8 @@ class Search:
         attempt = Attempt(self.space, self.trainer, self.evaluator, self.randomness, budget)
         if not self.evaluator.builds:
             return predict(attempt, tasks)
+        if self.evaluator.together:
+            return judge(attempt, list(self.executor.map(attempt.train, tasks)))
         return self.executor.map(attempt, tasks)
 
     def _record(self, trial: Trial) -> None:
@@ -210,24 +215,38 @@ class Attempt:
 
     def __call__(self, task: tuple[int, Architecture]) -> Trial:
         """Build, train and measure one (number, architecture); a failure is an outcome."""
+        return self._try(task, measured=True)[0]
+
+    def train(self, task: tuple[int, Architecture]) -> tuple[Trial, Candidate | None]:
+        """Build and train one, to be measured with others; no candidate where it failed."""
+        return self._try(task, measured=False)
+
+    def _try(
+        self, task: tuple[int, Architecture], *, measured: bool
+    ) -> tuple[Trial, Candidate | None]:
         number, architecture = task
         started = time.perf_counter()
         trial = Trial(number, architecture, "ok", Cost(), self.budget)
         training: Training | None = None
+        candidate: Candidate | None = None
         try:
             child = self.randomness.child(f"candidate/{number}")
             horizon = round(self.budget.amount) if self.budget.unit == "steps" else None
             plan = Plan(phase=CANDIDATES, horizon=horizon)
             training = begin(self.trainer, self.space, architecture, plan, child)
             training.advance(self.budget)
-            evaluation = measure(
-                self.evaluator, training, architecture, self.split, self.randomness
-            )
-            trial = evolve(trial, evaluation=evaluation)
-        except (TrialError, RuntimeError) as error:
+            if measured:
+                evaluation = measure(
+                    self.evaluator, training, architecture, self.split, self.randomness
+                )
+                trial = evolve(trial, evaluation=evaluation)
+            else:
+                candidate = candidate_of(training, architecture)
+        except FAILURES as error:
             trial = evolve(trial, status=status_of(error), reason=reason_of(error))
         cost = Cost() if training is None else training.cost
-        return evolve(trial, cost=evolve(cost, seconds=time.perf_counter() - started))
+        trial = evolve(trial, cost=evolve(cost, seconds=time.perf_counter() - started))
+        return trial, candidate
 
 
 def begin(
@@ -269,19 +288,65 @@ def measure(
     was_training = bool(getattr(discriminator, "training", False))
     if was_training:
         discriminator.eval()
-    candidate = Candidate(
-        architecture,
-        training.pair.space,
-        training.eval_generator(),
-        discriminator,
-        weights="ema" if training.averaged else "live",
-        extra=extra,
-    )
+    candidate = candidate_of(training, architecture, **extra)
     try:
         return evaluator.evaluate([candidate], split, randomness)[0]
     finally:
         if was_training:
             discriminator.train()
+
+
+def candidate_of(training: Training, architecture: Architecture, **extra: Any) -> Candidate:
+    """Return what an evaluator sees of a training; the discriminator's mode is as it is."""
+    return Candidate(
+        architecture,
+        training.pair.space,
+        training.eval_generator(),
+        training.pair.discriminator,
+        weights="ema" if training.averaged else "live",
+        extra=extra,
+    )
+
+
+def judge(attempt: Attempt, trained: Sequence[tuple[Trial, Candidate | None]]) -> list[Trial]:
+    """Return the trials with what the evaluator says of all trained candidates together."""
+    candidates = [candidate for _, candidate in trained if candidate is not None]
+    for candidate in candidates:
+        discriminator: Any = candidate.discriminator
+        if getattr(discriminator, "training", False):
+            discriminator.eval()
+    started = time.perf_counter()
+    found = iter(_together(attempt, candidates))
+    share = Cost(seconds=(time.perf_counter() - started) / max(1, len(candidates)))
+    trials = []
+    for trial, own in trained:
+        if own is not None:
+            outcome = next(found)
+            trial = evolve(trial, cost=trial.cost + share)
+            if isinstance(outcome, Evaluation):
+                trial = evolve(trial, evaluation=outcome)
+            else:
+                trial = evolve(trial, status=status_of(outcome), reason=reason_of(outcome))
+        trials.append(trial)
+    return trials
+
+
+def _together(attempt: Attempt, candidates: Sequence[Candidate]) -> list[Evaluation | Exception]:
+    """Return an evaluation of each in one call; where that fails, the faults of the faulty ones."""
+    if not candidates:
+        return []
+    try:
+        return [*attempt.evaluator.evaluate(candidates, attempt.split, attempt.randomness)]
+    except FAILURES as error:
+        fault = error
+    if len(candidates) == 1:
+        return [fault]
+    alone = [_together(attempt, [candidate])[0] for candidate in candidates]
+    sound = [c for c, found in zip(candidates, alone, strict=True) if isinstance(found, Evaluation)]
+    if len(sound) == len(candidates):
+        return [fault for _ in candidates]
+    again = iter(_together(attempt, sound))
+    return [next(again) if isinstance(found, Evaluation) else found for found in alone]
 
 
 def predict(attempt: Attempt, tasks: Sequence[tuple[int, Architecture]]) -> list[Trial]:

@@ -14,7 +14,6 @@ from nastk.assembly import World
 from nastk.best import write_best
 from nastk.dataset import SplitName
 from nastk.errors import TrialError
-from nastk.ledger import difference
 from nastk.records import Architecture, Budget, Cost, Evaluation, Leader, from_json, to_json
 from nastk.rundir import RunFolder
 from nastk.search import begin, measure, reason_of, status_of
@@ -165,7 +164,7 @@ class RetrainStage(Stage):
                 self._measure(training)
         except (TrialError, RuntimeError) as error:
             self._close({"status": status_of(error), "reason": reason_of(error)})
-        cost = difference(training.cost, before)
+        cost = training.cost - before
         self.search.ledger.enter(RETRAIN, cost, failed=progress is None)
         return self._report(progress)
 

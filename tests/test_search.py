@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from nastk.assembly import assemble
-from nastk.errors import NastkError
+from nastk.errors import NastkError, TrialError
 from nastk.evaluator import Candidate
 from nastk.executor import InProcess
 from nastk.records import Budget, Cost, Evaluation, Metric, MetricCard
@@ -171,3 +171,46 @@ def test_predictor_scores_a_batch_without_building_anything() -> None:
     trials = search.evaluate(parsed(search, "0 0 0 | 0", "1 1 1 | 1"), BUDGET)
     assert (search.evaluator.batch, [t.ok for t in trials]) == (2, [True, True])
     assert search.ledger.total().steps == 0
+
+
+class Ranks(toys.ToyEvaluator):
+    together = True
+
+    def evaluate(self, candidates: Sequence[Candidate], *_: Any) -> list[Evaluation]:
+        for candidate in candidates:
+            if candidate.architecture.choices["cell0.op"] == "plain":
+                raise TrialError("it paints nothing", status="collapsed")
+        return [
+            Evaluation({"rating": Metric("rating", float(i), "minimise", MetricCard())})
+            for i in range(len(candidates))
+        ]
+
+
+def test_batch_is_measured_in_one_call_where_the_evaluator_wants_it() -> None:
+    search, _ = make()
+    search.evaluator = Ranks(dataset=search.dataset, device="cpu")
+    trials = search.evaluate(parsed(search, "1 0 0 | 0", "3 0 0 | 0", "2 0 0 | 0"), BUDGET)
+    assert [t.status for t in trials] == ["ok", "diverged", "ok"]
+    assert [t.evaluation and t.evaluation.value("rating") for t in trials] == [0.0, None, 1.0]
+    assert [t.cost.steps for t in trials] == [5, 3, 5]
+
+
+def test_candidate_that_cannot_be_measured_does_not_spoil_its_batch() -> None:
+    search, _ = make()
+    search.evaluator = Ranks(dataset=search.dataset, device="cpu")
+    trials = search.evaluate(parsed(search, "1 0 0 | 0", "0 0 0 | 0", "2 0 0 | 0"), BUDGET)
+    assert [(t.status, t.reason) for t in trials] == [
+        ("ok", ""), ("collapsed", "it paints nothing"), ("ok", ""),
+    ]  # fmt: skip
+    assert [t.evaluation and t.evaluation.value("rating") for t in trials] == [0.0, None, 1.0]
+
+
+def test_evaluator_is_given_the_search_and_its_labelled_candidates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[Search] = []
+    monkeypatch.setattr(toys.ToyEvaluator, "start", lambda self, search: given.append(search))
+    search, _ = make()
+    search.evaluate(parsed(search, "0 0 0 | 0"), BUDGET)
+    assert given == [search]
+    assert [t.ok for t in given[0].memory.trials.values()] == [True]

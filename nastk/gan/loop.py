@@ -23,7 +23,7 @@ from nastk.gan.bill import Bill
 from nastk.gan.inputs import Drawn, make_inputs
 from nastk.gan.modes import Modes, gradients, trained
 from nastk.gan.optimisers import adam, load_optimiser_state, make_average, optimiser_state
-from nastk.gan.record import Values, difference, means
+from nastk.gan.record import Values, means
 from nastk.gan.setting import Setting, own_objective
 from nastk.gan.turn import HalvedTurn, Shown, wants_halves
 from nastk.gan.watch import Bank, Watch
@@ -105,7 +105,7 @@ class GanTraining(Training):
                 self._watch.read(self.cost.steps, values)
         finally:
             self.cost = self.cost + Cost(seconds=time.perf_counter() - began)
-        return Progress(difference(self.cost, before), means(values), dict(self._watch.values))
+        return Progress(self.cost - before, means(values), dict(self._watch.values))
 
     def _reached(self, budget: Budget, before: Cost, began: float) -> bool:
         if budget.unit == "seconds":

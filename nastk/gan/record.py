@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from nastk.nn.complexity import count
-from nastk.records import Cost
 
 if TYPE_CHECKING:
     from nastk.nn.choice import Network
@@ -53,16 +52,6 @@ def extend(values: Values, more: Mapping[str, list[float]]) -> None:
 def means(values: Mapping[str, list[float]]) -> dict[str, float]:
     """Return the mean of every named list."""
     return {name: sum(numbers) / len(numbers) for name, numbers in values.items() if numbers}
-
-
-def difference(after: Cost, before: Cost) -> Cost:
-    """Return what was spent between two readings of a cost."""
-    return Cost(
-        after.steps - before.steps,
-        after.images - before.images,
-        after.macs - before.macs,
-        after.seconds - before.seconds,
-    )
 
 
 class MacMeter:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from nastk.ledger import difference
 from nastk.records import Architecture, Budget, Leader, Role
 from nastk.strategy import AskTellStrategy, StepReport, Strategy
 from nastk.trainer import Pair, Plan
@@ -79,7 +78,7 @@ class ToyGrowing(Strategy):
         decisions = self.search.space.decisions
         before = self.training.cost
         self.training.advance(Budget(self.config.chunk))
-        self.search.spend("supernet", difference(self.training.cost, before))
+        self.search.spend("supernet", self.training.cost - before)
         decision = decisions[len(self.choices)]
         drawn = int(self.search.randomness.numpy("grow").integers(len(decision.options) - 1))
         self.choices[decision.name] = decision.options[drawn]

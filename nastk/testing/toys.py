@@ -23,7 +23,6 @@ from nastk.dataset import Dataset, Split, SplitName
 from nastk.errors import DataError, TrialError
 from nastk.evaluator import Candidate, Evaluator
 from nastk.executor import Executor
-from nastk.ledger import difference
 from nastk.objective import Exchange, Objective
 from nastk.randomness import Randomness
 from nastk.records import (
@@ -183,7 +182,7 @@ class ToyTraining(Training):
         time.sleep(self.pause * int(budget.amount))
         for _ in range(int(budget.amount)):
             self._step()
-        return Progress(difference(self.cost, before), {"g": float(np.abs(self._weights).mean())})
+        return Progress(self.cost - before, {"g": float(np.abs(self._weights).mean())})
 
     def eval_generator(self, ema: bool = True) -> Any:
         """Return the generator."""

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from nastk.errors import TrialError
-from nastk.ledger import difference
 from nastk.records import Budget
 from nastk.search import measure
 from nastk.trainer import Pair, Plan, Progress, Trainer, Training
@@ -103,7 +102,7 @@ class RungTraining(Training):
             self._look(done)
             progress = self._inner.advance(Budget(part, budget.unit))
             done += part
-        return Progress(difference(self._inner.cost, before), progress.losses, progress.health)
+        return Progress(self._inner.cost - before, progress.losses, progress.health)
 
     def _look(self, done: int) -> None:
         value = self._trainer.value(self._inner)
