@@ -11,6 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from nastk.config import Config, parse_budget
+from nastk.config_sources import PASS
 from nastk.device import choose_device, use_threads
 from nastk.errors import PairError
 from nastk.randomness import Randomness
@@ -146,5 +147,4 @@ class _Maker:
 
     def network_pass(self, name: str) -> Any:
         component: Component = self.registry.get("pass", name).component
-        settings = component.load_config()
-        return component.load_factory()(None if settings is None else settings())
+        return component.load_factory()(self.config.component(f"{PASS}{name}"))

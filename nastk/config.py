@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from attrs.validators import ge, gt, min_len
 from nastk.config_sources import (
     FLAGS,
     KINDS,
+    PASS,
     Given,
     check_section,
     flatten,
@@ -32,9 +33,8 @@ from nastk.config_sources import (
     merge,
 )
 from nastk.errors import ConfigError, PluginError, nearest
-from nastk.records import Budget
 from nastk.registry import Component, Registry
-from nastk.settings import build, coerce, plain, settings_of
+from nastk.settings import build, coerce, parse_budget, plain, settings_of
 
 __all__ = [
     "FLAGS",
@@ -50,37 +50,6 @@ __all__ = [
 ]
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
-_BUDGET = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([a-z]{1,7})\s*")
-_UNITS: dict[str, tuple[float, Any]] = {
-    **dict.fromkeys(("step", "steps"), (1, "steps")),
-    **dict.fromkeys(("image", "images"), (1, "images")),
-    "kimg": (1000, "images"),
-    **dict.fromkeys(("mac", "macs"), (1, "macs")),
-    "gmacs": (10**9, "macs"),
-    "tmacs": (10**12, "macs"),
-    **dict.fromkeys(("s", "sec", "second", "seconds"), (1, "seconds")),
-    **dict.fromkeys(("m", "min", "minute", "minutes"), (60, "seconds")),
-    **dict.fromkeys(("h", "hour", "hours"), (3600, "seconds")),
-}
-
-
-def parse_budget(text: str) -> Budget:
-    """Return the budget that ``text`` names: ``2000steps``, ``64kimg``, ``600gmacs``, ``5min``.
-
-    Raises:
-        ConfigError: no positive number followed by a unit, or part of a step, image or MAC.
-    """
-    match = _BUDGET.fullmatch(text.lower())
-    if match is None or match[2] not in _UNITS:
-        hint = nearest(match[2], _UNITS) if match else ""
-        raise ConfigError(
-            f"budget: got '{text[:60]}', expected e.g. 2000steps, 600gmacs or 5min", hint
-        )
-    factor, unit = _UNITS[match[2]]
-    amount = float(match[1]) * factor
-    if amount <= 0 or (unit != "seconds" and amount != int(amount)):
-        raise ConfigError(f"budget: got '{text[:60]}', expected a whole, positive amount of {unit}")
-    return Budget(amount, unit)
 
 
 def _is_budget(_: Any, __: Any, text: str) -> None:
@@ -113,7 +82,7 @@ class RunSettings:
     seed: int = _setting(0, "decides every random draw", ge(0))
     device: str = _setting("auto", "auto, cpu, cuda or cuda:N", _is_device)
     out: str = _setting("", "folder of the run; empty: named after the run, in runs/")
-    budget: str = _setting("", "of the search, e.g. 2000steps, 600gmacs or 5min; empty: the strategy's plan",
+    budget: str = _setting("", "of the search, e.g. 600gmacs or 5min; empty: the strategy's plan",
                            _is_budget)  # fmt: skip
 
 
@@ -154,7 +123,8 @@ class Config:
         run: the section ``[run]``.
         engine: the section ``[engine]``.
         final: the section ``[final]``.
-        components: kind → settings of the picked component, None without settings.
+        components: kind, or ``pass-`` and name of a network pass → settings of the picked
+            component, None without settings.
         origins: dotted key → where its value came from, for every value.
     """
 
@@ -204,11 +174,12 @@ class Config:
             ConfigError: unknown key, wrong type, unknown component.
         """
         wanted = from_flags(flags)
-        repicked = {k for k in KINDS if f"run.{k}" in wanted}
+        repicked = tuple(f"{k}." for k in KINDS if f"run.{k}" in wanted)
+        repicked += (PASS,) if "run.passes" in wanted else ()
         kept = {
             key: Given(value, self.origins.get(key, "default"))
             for key, value in self.values().items()
-            if key.partition(".")[0] not in repicked
+            if not key.startswith(repicked)
         }
         return _assemble(registry, merge([wanted, kept]))
 
@@ -325,6 +296,16 @@ def _component(registry: Registry, kind: str, given: Mapping[str, Given]) -> Com
     return _find(registry, kind, name, pick.where(f"run.{kind}"))
 
 
+def _picked(registry: Registry, given: Mapping[str, Given]) -> Iterator[tuple[str, Component]]:
+    """Yield section and component of every kind, then of every network pass."""
+    for kind in KINDS:
+        yield kind, _component(registry, kind, given)
+    pick = given.get("run.passes", Given((), "default"))
+    where = pick.where("run.passes")
+    for name in coerce(pick.value, tuple[str, ...], where):
+        yield f"{PASS}{name}", _find(registry, "pass", name, where)
+
+
 def _find(registry: Registry, kind: str, name: str, where: str) -> Component:
     try:
         return registry.get(kind, name).component
@@ -338,11 +319,11 @@ def _assemble(
     """Build all sections from the merged values; ``layers`` are checked though overridden."""
     classes = dict(_SECTIONS)
     components = {}
-    for kind in KINDS:
-        components[kind] = _component(registry, kind, given)
-        cls = components[kind].load_config()
+    for section, component in _picked(registry, given):
+        components[section] = component
+        cls = component.load_config()
         if cls is not None:
-            classes[kind] = cls
+            classes[section] = cls
     known = {f"{s}.{f.name}": f for s, cls in classes.items() for f in settings_of(cls)}
     kept = {k: g for k, g in given.items() if k in known or not _droppable(k, g, given)}
     for key, value in kept.items():
@@ -355,13 +336,11 @@ def _assemble(
         section: build(cls, _section(section, kept, known), _where(section, kept))
         for section, cls in classes.items()
     }
-    for name in records["run"].passes:
-        _find(registry, "pass", name, given["run.passes"].where("run.passes"))
     return Config(
         run=records.pop("run"),
         engine=records.pop("engine"),
         final=records.pop("final"),
-        components={kind: records.get(kind) for kind in KINDS},
+        components={section: records.get(section) for section in components},
         origins={key: kept[key].origin if key in kept else "default" for key in known},
     )
 

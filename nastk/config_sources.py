@@ -35,6 +35,8 @@ RESERVED = ("PLUGINS", "BLOCK", "TRACE_HOOKS", "CACHE", "CACHE_DIR", "DATA_ROOT"
 
 OWN = ("run", "engine", "final")
 """Sections that belong to no component."""
+PASS = "pass-"
+"""Before the name of a network pass: its section, e.g. ``[pass-spectral-norm]``."""
 
 
 @frozen
@@ -76,13 +78,18 @@ def from_flags(flags: Mapping[str, Any]) -> dict[str, Given]:
 
 
 def from_environment(env: Mapping[str, str]) -> dict[str, Given]:
-    """Return the layer of ``NASTK_KEY`` (section ``run``) and ``NASTK_SECTION__KEY`` variables."""
+    """Return the layer of ``NASTK_KEY`` (section ``run``) and ``NASTK_SECTION__KEY`` variables.
+
+    ``NASTK_PASS_SOME_NAME__KEY`` is the key of pass ``some-name``.
+    """
     given = {}
     for variable in sorted(env):
         name = variable.removeprefix("NASTK_")
         if name == variable or name in RESERVED:
             continue
         section, split, key = name.lower().partition("__")
+        if section.startswith("pass_"):
+            section = section.replace("_", "-")
         dotted = f"{section}.{key}" if split else f"run.{section}"
         given[dotted] = Given(Text(env[variable]), f"environment {variable}")
     return given
@@ -164,7 +171,7 @@ def from_values(component: Component, values: Mapping[str, Any], origin: str) ->
     for key in values:
         section = key.partition(".")[0]
         if key in ("run.strategy", "run.space", "run.preset") or (
-            section not in (*OWN, *KINDS, "inspect")
+            section not in (*OWN, *KINDS, "inspect") and not section.startswith(PASS)
         ):
             raise PluginError(f"{origin}: proposes a value for '{key}', which it must not")
     return {
@@ -183,7 +190,7 @@ def check_section(key: str, given: Given) -> None:
             f"{given.where(key)}: got no section, expected section.key",
             f"sections: {', '.join(known)}",
         )
-    if section not in known:
+    if section not in known and not section.startswith(PASS):
         raise ConfigError(
             f"{given.origin}: there is no section '{section}'", nearest(section, known)
         )

@@ -21,12 +21,25 @@ import attrs
 from attrs import frozen
 
 from nastk.errors import ConfigError, PluginError, nearest
+from nastk.records import Budget
 
 MAX_TEXT = 10_000
 """Characters of one value given as text."""
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
 _BOOLS = {"true": True, "yes": True, "on": True, "1": True}
 _BOOLS |= {"false": False, "no": False, "off": False, "0": False}
+_BUDGET = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([a-z]{1,7})\s*")
+_UNITS: dict[str, tuple[float, Any]] = {
+    **dict.fromkeys(("step", "steps"), (1, "steps")),
+    **dict.fromkeys(("image", "images"), (1, "images")),
+    "kimg": (1000, "images"),
+    **dict.fromkeys(("mac", "macs"), (1, "macs")),
+    "gmacs": (10**9, "macs"),
+    "tmacs": (10**12, "macs"),
+    **dict.fromkeys(("s", "sec", "second", "seconds"), (1, "seconds")),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), (60, "seconds")),
+    **dict.fromkeys(("h", "hour", "hours"), (3600, "seconds")),
+}
 
 
 @frozen
@@ -169,6 +182,25 @@ def coerce(value: Any, annotation: Any, where: str, *, finite: bool = True) -> A
         expected = error.args[0] if error.args else describe_type(annotation)
         hint = error.args[1] if len(error.args) > 1 else ""
         raise ConfigError(f"{where}: got {_shown(value)}, expected {expected}", hint) from None
+
+
+def parse_budget(text: str) -> Budget:
+    """Return the budget that ``text`` names: ``2000steps``, ``64kimg``, ``600gmacs``, ``5min``.
+
+    Raises:
+        ConfigError: no positive number followed by a unit, or part of a step, image or MAC.
+    """
+    match = _BUDGET.fullmatch(text.lower())
+    if match is None or match[2] not in _UNITS:
+        hint = nearest(match[2], _UNITS) if match else ""
+        raise ConfigError(
+            f"budget: got '{text[:60]}', expected e.g. 2000steps, 600gmacs or 5min", hint
+        )
+    factor, unit = _UNITS[match[2]]
+    amount = float(match[1]) * factor
+    if amount <= 0 or (unit != "seconds" and amount != int(amount)):
+        raise ConfigError(f"budget: got '{text[:60]}', expected a whole, positive amount of {unit}")
+    return Budget(amount, unit)
 
 
 class Text(str):

@@ -64,6 +64,7 @@ class Plan:
         train_generator: whether G is updated.
         trainable: given a parameter's name in G, whether it is updated; None: all.
         train_discriminator: whether D is updated.
+        n_critic: turns of D per update of G, at least 1.
         ema: whether an average of G is kept.
         objective: another objective than the configured one.
         penalty: an extra loss term on G's step (e.g. on choice weights).
@@ -84,6 +85,7 @@ class Plan:
     train_generator: bool = True
     trainable: Callable[[str], bool] | None = None
     train_discriminator: bool = True
+    n_critic: int | None = None
     ema: bool | None = None
     objective: Objective | None = None
     penalty: Callable[[], Any] | None = None

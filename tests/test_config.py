@@ -63,6 +63,46 @@ def test_without_anything_every_value_is_its_default():
     assert set(config.origins.values()) == {"default"}
 
 
+def with_passes():
+    registry = make_registry()
+    for name in ("blur", "add-noise"):
+        component = Component(
+            kind="pass",
+            name=name,
+            factory="builtins:dict",
+            summary="",
+            config="nastk.testing.toys:TrainerConfig",
+        )
+        registry.add(Entry(component, "toys", "1"))
+    return registry
+
+
+def test_each_network_pass_has_a_section_of_its_own(tmp_path):
+    toml = "[run]\npasses = ['blur', 'add-noise']\n[pass-blur]\npause = 0.5\n"
+    env = {"NASTK_PASS_ADD_NOISE__PAUSE": "0.25"}
+    config = resolved(with_passes(), toml=toml, tmp_path=tmp_path, env=env)
+    assert config.component("pass-blur").pause == 0.5
+    assert config.component("pass-add-noise").pause == 0.25
+    assert config.origins["pass-add-noise.pause"] == "environment NASTK_PASS_ADD_NOISE__PAUSE"
+    assert from_json(json.loads(json.dumps(config.to_json())), with_passes()) == config
+    assert "pass-blur.pause: 0.5 -> None" in config.differences(
+        config.override({"run.passes": "add-noise"}, with_passes())
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"run.passes": "blur", "pass-blur.pausse": "1"}, "did you mean 'pause'"),
+        ({"pass-blur.pause": "1"}, r"\[pass-blur\] has no settings"),
+        ({"run.passes": "blur", "pass-blur.pause": "x"}, "expected number"),
+    ],
+)
+def test_settings_of_a_pass_are_as_strict_as_any(flags, message):
+    with pytest.raises(ConfigError, match=message):
+        resolved(with_passes(), flags=flags)
+
+
 def test_each_source_beats_the_weaker_ones(tmp_path):
     registry = make_registry(
         space={"defaults": {"space.blocks": 10}, "presets": {"big": {"space.blocks": 12}}},
@@ -121,7 +161,7 @@ def test_the_data_set_picked_proposes_below_space_and_strategy():
     config = resolved(registry)
     assert (config.final.steps, config.component("space").blocks) == (5, 6)
     assert config.origins["final.steps"] == "default of dataset digits"
-    assert resolved(registry, flags={"run.dataset": "other-dataset"}).final.steps == 1500
+    assert resolved(registry, flags={"run.dataset": "other-dataset"}).final == FinalSettings()
 
 
 def test_a_proposal_for_another_component_than_the_one_picked_lapses():
@@ -270,7 +310,18 @@ def test_a_budget_is_an_amount_and_a_unit(text, budget):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "5", "0steps", "1.5steps", "1.5macs", "-3s", "nan s", "1e9steps", "5 parsecs", "9" * 400 + "s"],
+    [
+        "",
+        "5",
+        "0steps",
+        "1.5steps",
+        "1.5macs",
+        "-3s",
+        "nan s",
+        "1e9steps",
+        "5 parsecs",
+        "9" * 400 + "s",
+    ],
 )
 def test_a_malformed_budget_is_refused(text):
     with pytest.raises(ConfigError, match="budget: got"):

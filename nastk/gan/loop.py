@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from attrs import evolve
-from torch import Tensor, nn
+from torch import Tensor
 
 from nastk.data.batches import Batches
 from nastk.errors import PairError, ShapeError
@@ -28,6 +28,7 @@ from nastk.gan.setting import Setting, own_objective
 from nastk.gan.turn import HalvedTurn, Shown, wants_halves
 from nastk.gan.watch import Bank, Watch
 from nastk.nn.choice import Network
+from nastk.nn.snapshot import copied
 from nastk.objective import Exchange, Scores, as_scores
 from nastk.randomness import Randomness
 from nastk.records import Budget, Cost, Role
@@ -64,9 +65,9 @@ class GanTraining(Training):
                 "set trainer.d_update=joint",
             )
         self._halved = wants_halves(plan, self._config.batch_size)
-        self._image = tuple(self._split.images.shape[1:])
-        shape = (self._image[0], self._image[1], self._image[2])
-        self._inputs = make_inputs(pair.space.input, shape, self._config, randomness)
+        channels, height, width = self._split.images.shape[1:]
+        self._image = (channels, height, width)
+        self._inputs = make_inputs(pair.space.input, self._image, self._config, randomness)
         self._g = trained(pair.generator, plan.trainable) if plan.train_generator else {}
         self._d = trained(pair.discriminator, None) if plan.train_discriminator else {}
         self._g_adam = (
@@ -121,7 +122,7 @@ class GanTraining(Training):
         if plan.path is not None:
             plan.path(self.cost.steps)
         self._set_learning_rates()
-        for _ in range(config.n_critic if plan.train_discriminator else 1):
+        for _ in range((plan.n_critic or config.n_critic) if plan.train_discriminator else 1):
             if plan.turn is not None:
                 plan.turn(self.cost.steps)
             shown = self._show()
@@ -295,8 +296,7 @@ class GanTraining(Training):
 
     def _look(self) -> None:
         bank = self._bank_values if self._plan.train_generator and len(self._split) > 1 else None
-        generator, discriminator = list(self._g.values()), list(self._d.values())
-        self._watch.look(self.cost.steps, generator, discriminator, bank)
+        self._watch.look(self.cost.steps, list(self._g.values()), list(self._d.values()), bank)
 
     def _bank_values(self) -> Tensor:
         if self._bank is None:
@@ -311,13 +311,12 @@ class GanTraining(Training):
     @contextmanager
     def _armed(self) -> Iterator[None]:
         """Set modes and gradient flags for training; leave everything as it was found."""
-        generator, discriminator = self.pair.generator, self.pair.discriminator
         g, d = {id(p) for p in self._g.values()}, {id(p) for p in self._d.values()}
         with (
             self._g_modes.kept(),
             self._d_modes.kept(),
-            gradients(generator.parameters(), lambda p: id(p) in g),
-            gradients(discriminator.parameters(), lambda p: id(p) in d),
+            gradients(self.pair.generator.parameters(), lambda p: id(p) in g),
+            gradients(self.pair.discriminator.parameters(), lambda p: id(p) in d),
         ):
             self._generator_mode(True)
             self._d_modes.training(self._plan.train_discriminator)
@@ -357,8 +356,8 @@ class GanTraining(Training):
         """Return copies of everything that changes, as nested dicts of tensors and JSON values."""
         cost = self.cost
         return {
-            "generator": _weights(self.pair.generator),
-            "discriminator": _weights(self.pair.discriminator),
+            "generator": copied(self.pair.generator),
+            "discriminator": copied(self.pair.discriminator),
             "average": None if self._average is None else self._average.state_dict(),
             "g_adam": None if self._g_adam is None else optimiser_state(self._g_adam, self._g),
             "d_adam": None if self._d_adam is None else optimiser_state(self._d_adam, self._d),
@@ -399,7 +398,3 @@ class GanTraining(Training):
             # A last batch of one image has no batch statistics.
             drop_last=config.sampling == "epoch" and len(self._split) >= config.batch_size,
         )
-
-
-def _weights(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

@@ -7,11 +7,16 @@ from typing import Any
 
 import torch
 from attrs import frozen
-from torch import Tensor
+from torch import Tensor, nn
 
 from nastk.nn.choice import Network, build
 from nastk.records import Role
 from nastk.space import SearchSpace
+
+
+def copied(network: nn.Module) -> dict[str, Tensor]:
+    """Return copies of a network's parameters and buffers by name, on their device."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
 @frozen(eq=False)
@@ -33,8 +38,7 @@ class Snapshot:
     @classmethod
     def take(cls, network: Network, blocks: int | None = None) -> Snapshot:
         """Return a copy of ``network``'s weights; they stay on its device."""
-        weights = {name: t.detach().clone() for name, t in network.state_dict().items()}
-        return cls(network.role, dict(network.choices), blocks, weights)
+        return cls(network.role, dict(network.choices), blocks, copied(network))
 
     def network(self, space: SearchSpace, like: Network | None = None) -> Network:
         """Return a new network of the same build with these weights, on their device.

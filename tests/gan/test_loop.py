@@ -69,6 +69,12 @@ def test_order_of_updates_in_a_step(
     assert spy.calls == calls
 
 
+def test_plan_may_have_its_own_number_of_turns(toy: SimpleNamespace) -> None:
+    spy = Spy()
+    toy.start(objective=spy, plan=Plan(n_critic=2), n_critic=3).advance(Budget(1))
+    assert spy.calls == "db db gf"
+
+
 def test_separate_updates_move_the_discriminator_twice(toy: SimpleNamespace) -> None:
     joint = toy.start()
     separate = toy.start(d_update="separate")
