@@ -18,6 +18,7 @@ from nastk.randomness import Randomness
 from nastk.records import Budget, Task
 from nastk.registry import KINDS, Component, Entry, Registry
 from nastk.search import Memory, Search
+from nastk.state import hash_tensors
 from nastk.strategy import Strategy
 
 
@@ -103,6 +104,10 @@ def run_document(world: World) -> dict[str, Any]:
         "seed": search.seed,
         "space": {"name": search.space.name, "identity": search.space.identity},
         "data": {"name": search.dataset.name, "content": search.dataset.content},
+        "companions": {
+            name: hash_tensors(network.state_dict().items())
+            for name, network in search.objective.companions().items()
+        },
     }
 
 
@@ -123,7 +128,7 @@ def versions() -> dict[str, str]:
 
 
 def changes(document: Mapping[str, Any], world: World) -> list[str]:
-    """Return one line per way in which space or data are not those of the ``run.json`` given."""
+    """Return a line per way in which space, data or companions are not those of a ``run.json``."""
     now = run_document(world)
     lines = []
     for key, fact in (("space", "identity"), ("data", "content")):
@@ -131,6 +136,9 @@ def changes(document: Mapping[str, Any], world: World) -> list[str]:
         was = saved.get(fact) if isinstance(saved, Mapping) else None
         if was != now[key][fact]:
             lines.append(f"{key} '{now[key]['name']}' has {fact} {now[key][fact]}, was {was}")
+    was, found = document.get("companions", {}), now["companions"]
+    if was != found:
+        lines.append(f"the objective's companions have weights {found}, had {was}")
     return lines
 
 

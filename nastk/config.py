@@ -266,7 +266,7 @@ def resolve_component(
             check_section(key, value)
             raise _unknown(key, value, known, {kind: component})
     kept = {key: value for key, value in given.items() if key in known}
-    return None if cls is None else build(cls, _section(kind, kept, known), f"[{kind}]")
+    return None if cls is None else build(cls, _section(kind, kept, known), _where(kind, kept))
 
 
 def from_json(document: Any, registry: Registry) -> Config:

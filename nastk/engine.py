@@ -177,6 +177,7 @@ class _Loop:
         try:
             if generation is None:
                 self._event("start", self._description())
+                self._tell("folder", {"folder": str(self.folder.path)})
                 self._enter_stage()
             ended = self._drive()
         finally:

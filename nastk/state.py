@@ -11,11 +11,12 @@ finite) or ``dict`` (with other keys than plain strings).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import struct
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,17 @@ def write_weights(path: Path, tensors: Mapping[str, Any]) -> None:
         from safetensors.numpy import save_file as save_numpy
 
         save_numpy({n: np.ascontiguousarray(v).reshape(v.shape) for n, v in tensors.items()}, path)
+
+
+def hash_tensors(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """Return the SHA-256 of names, types, shapes and bytes of tensors, 12 hex digits."""
+    import torch
+
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
+        total.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}/".encode())
+        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()[:12]
 
 
 class _Writer:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from nastk import engine
 from nastk.errors import NastkError, PairError, RunFolderError
@@ -57,7 +58,7 @@ def test_run_ends_with_a_winner_and_everything_in_its_folder(tmp_path: Path, str
     assert list((tmp_path / "r").rglob(".*")) == []
     assert len(list((tmp_path / "r/generations").iterdir())) == 2
     journal = [e["type"] for e in RunFolder.open(tmp_path / "r").read("events")]
-    assert listener.types() == journal
+    assert [t for t in listener.types() if t != "folder"] == journal
     assert journal[0] == "start"
     assert [e["stage"] for e in events(tmp_path / "r", "stage")] == [
         "search",
@@ -330,6 +331,26 @@ def test_changed_plugin_is_refused_unless_allowed(tmp_path: Path) -> None:
     assert content(tmp_path / "r") == before
     result = engine.resume(tmp_path / "r", toys.registry("2.0"), allow_changed=True)
     assert result.architecture is not None
+
+
+def test_changed_companion_of_the_objective_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = torch.nn.Linear(2, 1)
+    monkeypatch.setattr(toys.ToyObjective, "companions", lambda self: {"teacher": teacher})
+    interrupt(tmp_path / "r", 2)
+    saved = RunFolder.open(tmp_path / "r").document["companions"]
+    assert len(saved["teacher"]) == 12
+    torch.nn.init.zeros_(teacher.weight)
+    with pytest.raises(RunFolderError, match=f"companions have weights .*had .*{saved['teacher']}"):
+        engine.resume(tmp_path / "r", toys.registry())
+
+
+def test_a_run_tells_its_folder_at_once_and_keeps_that_out_of_its_events(tmp_path: Path) -> None:
+    listener = Listener()
+    engine.run(config(), toys.registry(), tmp_path / "r", [listener])
+    assert listener.heard[1]["folder"] == str(tmp_path / "r")
+    assert events(tmp_path / "r", "folder") == []
 
 
 def test_changed_data_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

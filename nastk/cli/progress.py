@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 INTERVAL = 5.0
 """Seconds between two plain status lines."""
-_ALWAYS = ("stage", "finalist", "resumed", "leaders", "interrupted", "warning")
+_ALWAYS = ("folder", "stage", "finalist", "resumed", "leaders", "interrupted", "warning")
 
 
 class Meter:
@@ -176,8 +176,8 @@ def screen(app: App) -> Lines | Bar:
 
 def describe(event: Mapping[str, Any]) -> str:
     """Return one line about an event: its type, message and plain values."""
-    if event.get("type") == "stage":
-        return f"stage {event.get('stage')}"
+    if event.get("type") in ("stage", "folder"):
+        return f"{event['type']} {event.get(event['type'])}"
     if event.get("type") == "leaders":
         leaders = event.get("leaders") or [{}]
         return (

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -94,15 +93,6 @@ class Extractor(ABC):
         if logits is None:
             raise PairError(f"extractor '{self.name}' has no logits")
         return logits
-
-
-def hash_tensors(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """Return the SHA-256 of names, types, shapes and bytes of tensors, 12 hex digits."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
-        total.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}/".encode())
-        total.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return total.hexdigest()[:12]
 
 
 def make_extractor(

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from nastk.errors import ConfigError, ShapeError
-from nastk.metrics.extractors import Extracted, Extractor, hash_tensors
+from nastk.metrics.extractors import Extracted, Extractor
+from nastk.state import hash_tensors
 
 RELEASE_SHA256_START = "6726825d"
 """The release's file name ends in the first digits of its SHA-256, torch.hub's custom."""

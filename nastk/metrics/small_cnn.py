@@ -21,9 +21,10 @@ from nastk.data.batches import to_float
 from nastk.dataset import HIDDEN
 from nastk.errors import PairError
 from nastk.metrics import cache
-from nastk.metrics.extractors import Extracted, Extractor, hash_tensors
+from nastk.metrics.extractors import Extracted, Extractor
 from nastk.randomness import Randomness
 from nastk.records import digest
+from nastk.state import hash_tensors
 
 if TYPE_CHECKING:
     from nastk.dataset import Dataset, Split

@@ -128,3 +128,4 @@ def test_an_event_of_any_type_becomes_one_line():
     leaders = {"type": "leaders", "leaders": [{"codes": "1 2"}, {"codes": "0 2"}]}
     assert describe(leaders) == "leaders: 2 · best 1 2"
     assert describe({"type": "leaders", "leaders": []}) == "leaders: 0 · best none"
+    assert describe({"type": "folder", "folder": "runs/a"}) == "folder runs/a"

@@ -7,8 +7,9 @@ import torch
 
 from nastk.errors import ConfigError, PairError, ShapeError
 from nastk.metrics.config import EvaluatorConfig
-from nastk.metrics.extractors import hash_tensors, make_extractor, resolve_name
+from nastk.metrics.extractors import make_extractor, resolve_name
 from nastk.metrics.small_cnn import random_cnn
+from nastk.state import hash_tensors
 
 
 @pytest.mark.parametrize(
