@@ -34,6 +34,8 @@ def execute(app: App, as_json: bool, work: Callable[[Sequence[Sink], StopRequest
             result = work(sinks, stop)
     finally:
         display.close()
+    if not result.interrupted:
+        write_page(result.folder)
     if as_json:
         print_summary(result)
     if result.interrupted:
@@ -45,6 +47,16 @@ def execute(app: App, as_json: bool, work: Callable[[Sequence[Sink], StopRequest
         say("no valid architecture was found")
         return NOTHING_FOUND
     return 0
+
+
+def write_page(folder: Path) -> None:
+    """Write the report of a finished run; a failure is told, it does not fail the run."""
+    from nastk.report import write_report
+
+    try:
+        write_report(folder)
+    except Exception as error:  # the run is finished and whole without its page
+        say(f"warning: no report was written: {type(error).__name__}: {error}")
 
 
 def print_summary(result: Result) -> None:
@@ -72,7 +84,10 @@ def print_result(result: Result) -> None:
         print_table([("architecture", f"{result.codes}   ({space})")])
         print_metrics(result.metrics)
     print_ledger(result.ledger)
-    print_table([("folder", str(Path(result.folder)))])
+    rows = [("folder", str(Path(result.folder)))]
+    if (page := Path(result.folder) / "report.html").is_file():
+        rows.append(("report", str(page)))
+    print_table(rows)
 
 
 def print_metrics(metrics: Mapping[str, Metric]) -> None:

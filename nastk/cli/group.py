@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "search, retrain the best and measure it",
     "resume": "continue a run from its folder",
     "show": "what a run found, tried and cost",
+    "report": "one HTML page about a run",
     "list": "components or published architectures that can be picked",
     "describe": "settings, defaults and presets of one component",
     "inspect": "parameters, MACs and fingerprint of an architecture",

@@ -1,1 +1,7 @@
-"""Pictures and pages about runs."""
+"""Pages about runs, made from nothing but their folders. What stands in a folder is untrusted."""
+
+from __future__ import annotations
+
+from nastk.report.page import write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,88 @@
+"""Sheets of samples taken from a run folder, as text that a page can hold."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import frozen
+
+MAX_SHEETS = 8
+"""Sheets of generations on a page."""
+
+MAX_BYTES = 2 * 2**20
+"""A larger PNG is left out."""
+
+MAX_SIDE = 4096
+"""A PNG with more pixels in a row or column is left out; a small file can claim millions."""
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_NAME = re.compile(r"\d{5,12}\.png")
+
+T = TypeVar("T")
+
+
+@frozen
+class Sheet:
+    """A picture in the page.
+
+    Attributes:
+        name: of its file.
+        caption: what it shows.
+        address: ``data:image/png;base64,…``.
+        width: in pixels.
+        height: in pixels.
+    """
+
+    name: str
+    caption: str
+    address: str
+    width: int
+    height: int
+
+
+def winner_sheet(folder: Path) -> Sheet | None:
+    """Return the samples of the winner; None where there are none."""
+    return _sheet(folder / "best" / "samples.png", "samples of the winner")
+
+
+def generation_sheets(folder: Path, captions: Mapping[str, str]) -> list[Sheet]:
+    """Return sheets from the first to the last generation, evenly, at most :data:`MAX_SHEETS`.
+
+    Args:
+        folder: of the run.
+        captions: ``sheets/NNNNN.png`` → what it shows.
+    """
+    place = folder / "sheets"
+    names = [p.name for p in place.iterdir()] if place.is_dir() else []
+    known = sorted((n for n in names if _NAME.fullmatch(n)), key=lambda n: int(n[:-4]))
+    found = [
+        _sheet(place / name, captions.get(f"sheets/{name}", f"generation {name[:-4]}"))
+        for name in evenly(known, MAX_SHEETS)
+    ]
+    return [sheet for sheet in found if sheet is not None]
+
+
+def evenly(items: Sequence[T], most: int) -> list[T]:
+    """Return at most ``most`` (>= 2) of the items, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _sheet(path: Path, caption: str) -> Sheet | None:
+    """Return the PNG at ``path``; None where it is a link, too large or no PNG."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_BYTES:
+        return None
+    data = path.read_bytes()
+    if len(data) < 24 or not data.startswith(_SIGNATURE):
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+        return None
+    address = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    return Sheet(path.name, caption, address, width, height)
