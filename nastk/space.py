@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import evolve
 
+from nastk import codes
 from nastk.errors import SpaceError, nearest
 from nastk.records import Architecture, Choices, Decision, InputSpec, Role, Task, digest
 
@@ -213,7 +213,7 @@ class SearchSpace(ABC):
             if i == len(names):
                 return 1
             decision = by_name[names[i]]
-            if not _holds(decision, choices):
+            if not codes.holds(decision, choices):
                 return count(i + 1, choices)
             if decision.name not in conditioned:
                 return len(decision.allowed) * count(i + 1, choices)
@@ -231,7 +231,7 @@ class SearchSpace(ABC):
         seen: dict[str, str] = {}
         result = []
         for decision in self.decisions:
-            if decision.name in dead or not _holds(decision, seen):
+            if decision.name in dead or not codes.holds(decision, seen):
                 continue
             result.append(decision)
             if decision.name in choices:
@@ -264,7 +264,7 @@ class SearchSpace(ABC):
         """
         canonical = self.canonical(choices)
         for name, option in canonical.items():
-            _open_option(self.decision(name), option)
+            codes.open_option(self.decision(name), option)
         broken = self.problems(canonical)
         if broken:
             raise SpaceError(f"space '{self.name}': {broken[0]}")
@@ -306,14 +306,9 @@ class SearchSpace(ABC):
 
         A prefix of blocks gives the codes of its own decisions.
         """
-        sides = []
-        for role in ("generator", "discriminator"):
-            cells = self._cells(role, architecture.choices)
-            rows = [" ".join(str(d.code(architecture.choices[d.name])) for d in c) for c in cells]
-            sides.append(" / ".join(rows))
-        return " | ".join(side for side in sides if side)
+        return codes.write(self.active(architecture.choices), architecture.choices)
 
-    def parse(self, codes: str) -> Architecture:
+    def parse(self, text: str) -> Architecture:
         """Return the architecture of integer codes; inverse of :meth:`encode`.
 
         Separators ``/`` may be left out. Inactive decisions have no code. The discriminator's
@@ -322,46 +317,27 @@ class SearchSpace(ABC):
         Raises:
             SpaceError: not integers, too many or too few codes, code out of range, invalid.
         """
-        sides = codes.replace("/", " ").replace(",", " ").strip("[] ").split("|")
-        if len(sides) > 2:
-            raise SpaceError(f"codes '{codes}': got {len(sides)} sides of '|', expected at most 2")
-        roles: tuple[Role, Role] = ("generator", "discriminator")
+        given = codes.sides(text)
         choices: dict[str, str] = {}
-        for role, side in zip(roles, sides, strict=False):
-            self._read_codes(role, _integers(side), choices)
-        if len(sides) == 1:
-            for d in self.decisions:
-                if d.role == "discriminator" and len(d.allowed) == 1:
-                    choices[d.name] = d.allowed[0]
+        codes.read(self.name, self._of("generator"), given[0], choices)
+        if len(given) == 2:
+            codes.read(self.name, self._of("discriminator"), given[1], choices)
+        else:
+            choices.update(self._implied())
         return self.architecture(choices)
 
-    def parse_prefix(self, codes: str, blocks: int) -> dict[str, str]:
+    def parse_prefix(self, text: str, blocks: int) -> dict[str, str]:
         """Return the choices of codes that may stop after the generator's first ``blocks`` blocks.
 
         Raises:
             SpaceError: as :meth:`parse`, or a decision of those blocks has no code.
         """
-        side = codes.replace("/", " ").replace(",", " ").strip("[] ")
-        rest, choices = _integers(side), dict[str, str]()
-        for decision in self.decisions:
-            if decision.role != "generator" or not rest or not _holds(decision, choices):
-                continue
-            code = rest.pop(0)
-            if not 0 <= code < len(decision.options):
-                raise SpaceError(
-                    f"decision '{decision.name}': got code {code}, "
-                    f"expected 0 to {len(decision.options) - 1}"
-                )
-            choices[decision.name] = decision.options[code]
-        if rest:
-            raise SpaceError(f"space '{self.name}': got {len(rest)} generator codes too many")
-        for decision in self.decisions:
-            wanted = decision.role == "generator" and decision.block < blocks
-            if wanted and decision.name not in choices and _holds(decision, choices):
-                raise SpaceError(f"space '{self.name}': decision '{decision.name}' has no code")
-            if decision.role == "discriminator" and len(decision.allowed) == 1:
-                choices[decision.name] = decision.allowed[0]
-        return choices
+        given = codes.sides(text)
+        if len(given) == 2:
+            raise SpaceError(f"codes '{text}': got '|', expected the generator's codes only")
+        choices: dict[str, str] = {}
+        codes.read(self.name, self._of("generator"), given[0], choices, blocks)
+        return {**choices, **self._implied()}
 
     def one_hot(self, architecture: Architecture) -> list[float]:
         """Return a fixed-length one-hot code; inactive decisions are all zero."""
@@ -381,67 +357,15 @@ class SearchSpace(ABC):
     def _blockwise(self) -> list[Decision]:
         return [d for d in self.decisions if d.role == "generator" and d.kind != "depth"]
 
-    def _cells(self, role: str, choices: Choices) -> list[list[Decision]]:
-        cells: dict[str, list[Decision]] = {}
-        for decision in self.active(choices):
-            if decision.role == role and decision.name in choices:
-                cells.setdefault(decision.cell or f"block{decision.block}", []).append(decision)
-        return list(cells.values())
+    def _of(self, role: Role) -> list[Decision]:
+        return [d for d in self.decisions if d.role == role]
 
-    def _read_codes(self, role: Role, codes: list[int], choices: dict[str, str]) -> None:
-        rest = list(codes)
-        for decision in self.decisions:
-            if decision.role != role or not _holds(decision, choices):
-                continue
-            if not rest:
-                raise SpaceError(
-                    f"space '{self.name}': got {len(codes)} {role} codes, expected more "
-                    f"(decision '{decision.name}' has none)"
-                )
-            code = rest.pop(0)
-            if not 0 <= code < len(decision.options):
-                raise SpaceError(
-                    f"decision '{decision.name}': got code {code}, "
-                    f"expected 0 to {len(decision.options) - 1}"
-                )
-            choices[decision.name] = _open_option(decision, decision.options[code])
-        if rest:
-            raise SpaceError(
-                f"space '{self.name}': got {len(codes)} {role} codes, "
-                f"expected {len(codes) - len(rest)}"
-            )
-
-
-def _holds(decision: Decision, choices: Choices) -> bool:
-    if not decision.when:
-        return True
-    return any(all(choices.get(n) in opts for n, opts in c.items()) for c in decision.when)
-
-
-def _open_option(decision: Decision, option: str) -> str:
-    if option not in decision.allowed:
-        raise SpaceError(
-            f"decision '{decision.name}': option '{option}' is closed here, "
-            f"expected one of {', '.join(decision.allowed)}"
-        )
-    return option
+    def _implied(self) -> dict[str, str]:
+        """Return the discriminator's choices that are no choice."""
+        return {d.name: d.allowed[0] for d in self._of("discriminator") if len(d.allowed) == 1}
 
 
 def _cheapest(decision: Decision) -> str:
     if not decision.costs:
         return decision.allowed[0]
     return min(decision.allowed, key=lambda o: decision.costs[decision.code(o)])
-
-
-def _integers(text: str) -> list[int]:
-    try:
-        return [int(word) for word in text.split()]
-    except ValueError:
-        raise SpaceError(
-            f"codes '{text.strip()[:60]}': expected integers separated by blanks"
-        ) from None
-
-
-def log10_size(space: SearchSpace) -> float:
-    """Return the decimal logarithm of the size of ``space``."""
-    return math.log10(max(1, space.size()))

@@ -22,8 +22,8 @@ FLAGS = {
     "toy-random": {"strategy.candidates": 200, "strategy.steps": 10, "final.leaders": 2},
     "toy-growing": {"space.blocks": 12, "strategy.chunk": 50, "final.steps": 4000},
 }
-LONGEST = 0.25
-"""Seconds until a kill, at most: the run takes over four, so that it outlives all of them."""
+MOST_EVENTS = 6
+"""Events that a session may write before its kill; the run has many times more in all."""
 PAUSE = 0.001
 DRIVER = """
 import json, sys
@@ -58,9 +58,17 @@ def start(folder: Path, flags: str, *, at_work: bool = False) -> subprocess.Pope
     return process
 
 
-def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
-    """Kill the process after some time; False when it had ended by then."""
-    time.sleep(seconds)
+def events(folder: Path) -> int:
+    """Return the number of events in the journal."""
+    path = folder / "events.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def kill_after(process: subprocess.Popen[str], folder: Path, count: int) -> bool:
+    """Kill the process once it wrote so many more events; False when it ended before."""
+    wanted = events(folder) + count
+    while events(folder) < wanted and process.poll() is None:
+        time.sleep(0.001)
     process.kill()
     code = process.wait()
     assert process.stdout is not None
@@ -82,7 +90,7 @@ def test_run_killed_at_twenty_random_moments_ends_as_the_uninterrupted_one(
     for _ in range(KILLS):
         at_work = moments.random() < 0.7
         process = start(tmp_path / "r", json.dumps(slow), at_work=at_work)
-        killed += kill_after(process, moments.uniform(0.0, LONGEST))
+        killed += kill_after(process, tmp_path / "r", moments.randint(0, MOST_EVENTS) * at_work)
     assert killed >= KILLS, "the run ended before it was killed twenty times"
     with start(tmp_path / "r", json.dumps(slow)) as last:
         assert last.wait() == 0
