@@ -71,7 +71,9 @@ def read(
             )
     if rest:
         used = len(codes) - len(rest)
-        raise SpaceError(f"space '{space}': got {len(codes)} codes, expected {used}: {len(rest)} too many")
+        raise SpaceError(
+            f"space '{space}': got {len(codes)} codes, expected {used}: {len(rest)} too many"
+        )
 
 
 def holds(decision: Decision, choices: Choices) -> bool:

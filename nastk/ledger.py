@@ -64,8 +64,3 @@ class Ledger:
         self.trials = int(state["trials"])
         self.failures = int(state["failures"])
         self.reused = int(state["reused"])
-
-
-def difference(after: Cost, before: Cost) -> Cost:
-    """Return ``after`` minus ``before``."""
-    return after - before

@@ -18,7 +18,6 @@ import torch
 
 from nastk.errors import SpaceError, TrialError
 from nastk.gan.optimisers import load_optimiser_state, optimiser_state
-from nastk.ledger import difference
 from nastk.nn.choice import Network, build
 from nastk.nn.snapshot import Snapshot
 from nastk.nn.transfer import transfer
@@ -92,7 +91,7 @@ class AdversarialStrategy(Strategy):
             progress = training.advance(Budget(chunk))
         except TrialError as error:
             self.failure = str(error)
-            spent = difference(training.cost, before)
+            spent = training.cost - before
             self.search.ledger.enter(PHASE, spent, failed=True)
             self.search.emit("failure", phase=PHASE, reason=self.failure)
             return StepReport(f"supernet given up: {self.failure}", done=True, milestone=True)

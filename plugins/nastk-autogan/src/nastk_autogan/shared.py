@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nastk.ledger import difference
 from nastk.nn.choice import Network
 from nastk.nn.transfer import transfer
 from nastk.records import Budget, Choices
@@ -74,7 +73,7 @@ class Shared:
         try:
             return self._training.advance(Budget(steps))
         finally:
-            spent = difference(self._training.cost, before)
+            spent = self._training.cost - before
             self._search.spend(f"shared{self.blocks}", spent)
 
     def pictures(self, choices: Choices) -> Any:
