@@ -28,6 +28,7 @@ FLAGS = {
     "dataset.labels": "--labels",
     "dataset.root": "--data-root",
     "evaluator.inception_weights": "--inception-weights",
+    "strategy.storage": "--storage",
 }
 """Dotted key → the command line's own flag for it; every other key goes through ``--set``."""
 RESERVED = ("PLUGINS", "BLOCK", "TRACE_HOOKS", "CACHE", "CACHE_DIR", "DATA_ROOT", "DEBUG")

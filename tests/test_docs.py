@@ -5,7 +5,6 @@ A fenced block after ``<!-- test -->`` is run in a folder of its own page; one a
 stand in what the block before it printed to stdout, up to white space.
 """
 
-import importlib.util
 import inspect
 import os
 import re
@@ -138,16 +137,11 @@ def test_the_main_pages_have_snippets_that_run():
     assert pages >= {"architecture", "blockwise", "configuration", "data", "hooks", "resume"}
 
 
-def generator():
-    spec = importlib.util.spec_from_file_location("generate_help", DOCS / "generate_help.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("page", ["command-line.md", "configuration.md"])
-def test_generated_page_says_what_the_code_says(page):
-    assert not generator().outdated(page), "run: python docs/generate_help.py --write"
+def test_generated_pages_say_what_the_code_says():
+    # In a process of its own: other tests add commands and settings to this one.
+    script = [sys.executable, str(DOCS / "generate_help.py")]
+    done = subprocess.run(script, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def hooks():

@@ -36,6 +36,7 @@ _HELP = {
     "--labels": "share of the training images whose labels may be used  [1.0]",
     "--data-root": "folder in which data sets are looked for",
     "--inception-weights": "file with the weights of InceptionV3",
+    "--storage": "where the strategy keeps its trials, for those that share them",
 }
 
 

@@ -62,6 +62,6 @@ def test_an_environment_variable_reaches_the_command(call, monkeypatch, quick):
     assert document["origins"]["space.blocks"] == "environment NASTK_SPACE__BLOCKS"
 
 
-@pytest.mark.parametrize("flag", ["--labels", "--data-root", "--inception-weights"])
+@pytest.mark.parametrize("flag", ["--labels", "--data-root", "--inception-weights", "--storage"])
 def test_a_named_flag_sets_the_setting_of_its_component(flag, refuse, quick):
     assert f"flag {flag}" in refuse("run", *quick, flag, "1")
