@@ -18,6 +18,9 @@ MAX_POINTS = 4000
 MAX_CURVES = 60
 """Named values that are kept; further names are left out."""
 
+LARGEST = 1e100
+"""Values and costs beyond are not drawn: their differences may not be finite."""
+
 MAX_CHARTS = 24
 """Charts on a page."""
 
@@ -64,7 +67,9 @@ class Curve:
     _seen: int = 0
 
     def add(self, point: Point) -> None:
-        """Take the next point."""
+        """Take the next point; one beyond :data:`LARGEST` is left out."""
+        if max(abs(point.value), abs(point.updates), abs(point.ticks)) > LARGEST:
+            return
         if self._seen % self._stride == 0:
             self.points.append(point)
         self._seen += 1
@@ -184,9 +189,9 @@ def _at(point: Point, axis: Axis) -> float:
 def _span(values: Sequence[float], margin: float) -> tuple[float, float]:
     low, high = min(values), max(values)
     room = (high - low) * margin
-    if not math.isfinite(room) or high - low <= max(1e-300, 1e-12 * max(abs(low), abs(high))):
+    if high - low <= max(1e-100, 1e-12 * max(abs(low), abs(high))):
         room = max(abs(low) * 0.1, 0.5)
-    return max(low - room, -1e307), min(high + room, 1e307)
+    return low - room, high + room
 
 
 def _marks(scale: _Scale, wanted: int) -> list[float]:
