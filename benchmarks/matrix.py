@@ -33,6 +33,7 @@ COMMON: dict[str, Any] = {
     "trainer.g_lr": 1e-3,
     "trainer.d_lr": 1e-3,
     "trainer.ema_warmup": True,
+    "engine.commit_every": 20,
     "evaluator.samples": 256,
     "final.steps": 300,
     "final.samples": 1000,
