@@ -150,7 +150,7 @@ def _answer(story: Story) -> dict[str, Any]:
 
 def _metric(name: str, metric: Mapping[str, Any]) -> dict[str, str]:
     spread = figure(metric.get("spread"), 2)
-    directions = {"minimise": "lower", "maximise": "higher"}
+    directions = {"minimise": "lower is better", "maximise": "higher is better"}
     return {
         "name": name,
         "value": (figure(metric.get("value"), 5) or "none") + (f" ± {spread}" if spread else ""),
