@@ -25,7 +25,9 @@ CASES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("kind", ["latent", "image"])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(
+    "case", CASES, ids=["joint", "penalty", "separate", "frozen", "no-g", "no-d"]
+)
 def test_training_and_resuming_run_on_the_device(
     toy: SimpleNamespace, kind: str, case: dict[str, Any]
 ) -> None:
