@@ -184,7 +184,10 @@ def test_paths_train_every_kernel_equally_often():
 
 
 def test_inherit_mode_trains_each_candidate_for_itself(digits):
-    strategy, trials = make(digits, rating_mode="inherit", inherit_steps=3, rate_uniform=3)
+    unlimited = {"max_parameters": 0, "max_macs": 0}
+    strategy, trials = make(
+        digits, rating_mode="inherit", inherit_steps=3, rate_uniform=3, **unlimited
+    )
     run(strategy)
     assert strategy.leaders()
     first_block = sum(t["trial"].evaluation.group == "block1" for t in trials)
