@@ -332,11 +332,11 @@ def test_a_supernets_active_path_is_counted_as_its_derived_network(
     digits_set: InMemoryDataset,
 ) -> None:
     import numpy as np
-    from nastk_blockwise.config import SpaceConfig
-    from nastk_blockwise.space import StasganSpace
 
     from nastk.nn.choice import build, build_derived
     from nastk.records import Architecture, Task
+    from nastk_blockwise.config import SpaceConfig
+    from nastk_blockwise.space import StasganSpace
 
     space = StasganSpace(SpaceConfig(generator_width=4), task=Task((1, 16, 16), 10, 11))
     choices = dict(space.sample(np.random.default_rng(0)).choices)

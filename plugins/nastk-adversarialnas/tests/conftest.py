@@ -8,9 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from nastk_adversarialnas.config import SpaceConfig, StrategyConfig
-from nastk_adversarialnas.space import AdversarialSpace
-from nastk_adversarialnas.strategy import AdversarialStrategy
 from torch import Tensor, nn
 
 from nastk.dataset import Dataset, Split
@@ -21,6 +18,9 @@ from nastk.randomness import Randomness
 from nastk.records import Decision, InputSpec, Task
 from nastk.search import Search
 from nastk.space import SearchSpace
+from nastk_adversarialnas.config import SpaceConfig, StrategyConfig
+from nastk_adversarialnas.space import AdversarialSpace
+from nastk_adversarialnas.strategy import AdversarialStrategy
 
 
 class Slopes(Dataset):

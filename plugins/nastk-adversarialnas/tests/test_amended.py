@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nastk_adversarialnas.amended import choice_gradients, unmoved
 from torch import nn
+
+from nastk_adversarialnas.amended import choice_gradients, unmoved
 
 
 def losses(choice, weight):

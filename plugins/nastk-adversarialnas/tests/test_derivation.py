@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from nastk_adversarialnas.config import SpaceConfig
-from nastk_adversarialnas.derivation import derive
-from nastk_adversarialnas.space import AdversarialSpace
 
 from nastk.errors import SpaceError
 from nastk.nn.fingerprint import formula
 from nastk.records import Decision, Task
 from nastk.space import SearchSpace
+from nastk_adversarialnas.config import SpaceConfig
+from nastk_adversarialnas.derivation import derive
+from nastk_adversarialnas.space import AdversarialSpace
 
 
 def searched() -> AdversarialSpace:

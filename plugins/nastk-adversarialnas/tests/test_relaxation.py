@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nastk_adversarialnas.config import SpaceConfig
-from nastk_adversarialnas.relaxation import ChoiceWeights, Mixer, gumbel, relaxed, temperature
-from nastk_adversarialnas.space import AdversarialSpace
 
 from nastk.nn.choice import build
 from nastk.randomness import Randomness
 from nastk.records import Task
+from nastk_adversarialnas.config import SpaceConfig
+from nastk_adversarialnas.relaxation import ChoiceWeights, Mixer, gumbel, relaxed, temperature
+from nastk_adversarialnas.space import AdversarialSpace
 
 TABLE = [
     5.0, 4.2757, 3.6564, 3.1268, 2.6738, 2.2865, 1.9553, 1.6721, 1.4299, 1.2228, 1.0456, 0.8942,

@@ -7,11 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from nastk_adversarialnas import register_components
-from nastk_adversarialnas.config import SpaceConfig
-from nastk_adversarialnas.figures import generator_figures, live_parts
-from nastk_adversarialnas.networks import UpCell
-from nastk_adversarialnas.space import DOWNS, FIRST, NORMALS, UPS, AdversarialSpace
 
 from nastk.errors import SpaceError
 from nastk.nn.choice import build, build_derived
@@ -21,6 +16,11 @@ from nastk.nn.inspect import inspect_architecture
 from nastk.nn.transfer import transfer
 from nastk.records import InputSpec, Task
 from nastk.testing.laws import ChoiceLaws
+from nastk_adversarialnas import register_components
+from nastk_adversarialnas.config import SpaceConfig
+from nastk_adversarialnas.figures import generator_figures, live_parts
+from nastk_adversarialnas.networks import UpCell
+from nastk_adversarialnas.space import DOWNS, FIRST, NORMALS, UPS, AdversarialSpace
 
 LATEST = "1 1 1 0 3 3 1 / 1 1 0 1 3 3 3 / 0 1 0 3 3 0 3"
 DERIVED_D = [

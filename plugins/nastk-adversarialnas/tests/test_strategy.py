@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nastk_adversarialnas import register_components
-from nastk_adversarialnas.config import StrategyConfig
 
 from nastk.errors import TrialError
 from nastk.nn.inspect import inspect_architecture
@@ -14,6 +12,8 @@ from nastk.records import Task
 from nastk.state import load_state, save_state
 from nastk.testing.pretend_cuda import pretend_cuda
 from nastk.trainer import Pair
+from nastk_adversarialnas import register_components
+from nastk_adversarialnas.config import StrategyConfig
 
 
 def run(strategy):

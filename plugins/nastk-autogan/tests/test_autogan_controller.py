@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
+from nastk.randomness import Randomness
+from nastk.records import Decision, Task
 from nastk_autogan.config import SpaceConfig, StrategyConfig
 from nastk_autogan.controller import Controller
 from nastk_autogan.reinforce import Reinforce
 from nastk_autogan.space import AutoganSpace
-
-from nastk.randomness import Randomness
-from nastk.records import Decision, Task
 
 
 def space() -> AutoganSpace:

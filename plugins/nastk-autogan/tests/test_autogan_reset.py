@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nastk_autogan.reset import DynamicReset, RunningVariance
 
 from nastk.errors import TrialError
 from nastk.gan.health import Observation
+from nastk_autogan.reset import DynamicReset, RunningVariance
 
 
 def test_running_variance_gives_the_specified_figures():

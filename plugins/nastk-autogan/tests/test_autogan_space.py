@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from nastk_autogan import register_components
-from nastk_autogan.config import SpaceConfig
-from nastk_autogan.space import AutoganSpace, skips_from
 
 from nastk.errors import SpaceError
 from nastk.nn.choice import build, build_derived
@@ -20,6 +17,9 @@ from nastk.objective import Scores
 from nastk.randomness import Randomness
 from nastk.records import Task
 from nastk.testing.laws import ChoiceLaws
+from nastk_autogan import register_components
+from nastk_autogan.config import SpaceConfig
+from nastk_autogan.space import AutoganSpace, skips_from
 
 PUBLISHED = next(c for c in register_components() if c.kind == "space").architectures
 A, B, C = (PUBLISHED[name] for name in "ABC")

@@ -10,10 +10,6 @@ import numpy as np
 import pytest
 import torch
 from attrs import evolve
-from nastk_autogan.beam import Survivor
-from nastk_autogan.config import SpaceConfig, StrategyConfig
-from nastk_autogan.space import AutoganSpace
-from nastk_autogan.strategy import AutoganStrategy
 from torch import nn
 
 from nastk.data.components import COMPONENTS
@@ -35,6 +31,10 @@ from nastk.search import Search
 from nastk.space import SearchSpace
 from nastk.state import load_state, save_state
 from nastk.testing.pretend_cuda import pretend_cuda
+from nastk_autogan.beam import Survivor
+from nastk_autogan.config import SpaceConfig, StrategyConfig
+from nastk_autogan.space import AutoganSpace
+from nastk_autogan.strategy import AutoganStrategy
 
 SMALL = {
     "stage_iterations": (2, 1),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from nastk_blockwise.config import SpaceConfig
-from nastk_blockwise.space import StasganSpace
 
 from nastk.errors import SpaceError
 from nastk.nn.inspect import inspect_architecture
 from nastk.records import Task
 from nastk.testing.laws import ChoiceLaws, GrowthLaw
+from nastk_blockwise.config import SpaceConfig
+from nastk_blockwise.space import StasganSpace
 
 BASELINE = "2 / 0 1 / 1 1 0 0 0 / 2 1 1 0 0 / 3 1 3 0 0"
 

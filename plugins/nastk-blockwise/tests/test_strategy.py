@@ -7,10 +7,6 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from nastk_blockwise.config import SpaceConfig, StrategyConfig
-from nastk_blockwise.growth import FairPaths
-from nastk_blockwise.space import StasganSpace
-from nastk_blockwise.strategy import BlockwiseStrategy
 
 from nastk.data.components import COMPONENTS
 from nastk.gan.config import TrainerConfig
@@ -21,6 +17,10 @@ from nastk.randomness import Randomness
 from nastk.records import Budget, Task
 from nastk.search import Search
 from nastk.state import load_state, save_state
+from nastk_blockwise.config import SpaceConfig, StrategyConfig
+from nastk_blockwise.growth import FairPaths
+from nastk_blockwise.space import StasganSpace
+from nastk_blockwise.strategy import BlockwiseStrategy
 
 SMALL = {
     "warm_steps": 4,

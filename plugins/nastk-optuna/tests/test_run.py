@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nastk_optuna import register_components
 
 from nastk import engine
 from nastk.config import resolve
@@ -14,6 +13,7 @@ from nastk.errors import ConfigError, PairError
 from nastk.registry import Entry, Registry
 from nastk.rundir import RunFolder
 from nastk.testing import toys
+from nastk_optuna import register_components
 
 
 def registry() -> Registry:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nastk_optuna.config import CommonConfig, Nsga2Config, RandomConfig, TpeConfig
-from nastk_optuna.front import dominates, front
-from nastk_optuna.strategy import Nsga2Strategy, RandomStrategy, TpeStrategy
 
 from nastk.errors import ConfigError
 from nastk.executor import Executor
 from nastk.plugins import load
 from nastk.records import Cost
 from nastk.state import load_state, save_state
+from nastk_optuna.config import CommonConfig, Nsga2Config, RandomConfig, TpeConfig
+from nastk_optuna.front import dominates, front
+from nastk_optuna.strategy import Nsga2Strategy, RandomStrategy, TpeStrategy
 
 KINDS: list[Any] = [
     (RandomStrategy, RandomConfig),
