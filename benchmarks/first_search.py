@@ -17,6 +17,9 @@ from typing import Any
 
 SEEDS = (0, 1, 2)
 LABELS = (1.0, 0.1)
+FINAL = {"final.steps": 2000}
+SEARCH = {"strategy.warm_steps": 300, "strategy.unit_steps": 500, "strategy.finetune_steps": 200}
+"""A little longer than the defaults, which are sized for five minutes."""
 METRICS = ("rating", "accuracy", "extractor_fd", "parameters", "macs")
 
 
@@ -33,6 +36,9 @@ def search(folder: Path, strategy: str, seed: int, labels: float, budget: str = 
             nastk("resume", str(folder))
         else:
             flags = ["--strategy", strategy, "--seed", str(seed), "--labels", str(labels)]
+            settings = FINAL | (SEARCH if strategy == "blockwise" else {})
+            for key, value in settings.items():
+                flags += ["--set", f"{key}={value}"]
             nastk("run", *flags, *(["--budget", budget] if budget else []), "--out", str(folder))
     return folder
 

@@ -7,6 +7,7 @@ import sys
 
 import torch
 
+from benchmarks.first_search import FINAL
 from nastk.assembly import assemble
 from nastk.config import resolve
 from nastk.data.batches import to_float
@@ -25,6 +26,7 @@ def main(seed: int, labels: float) -> None:
         "run.seed": seed,
         "dataset.labels": labels,
         "trainer.d_update": "joint",
+        **FINAL,
     }
     config = resolve(registry, flags=flags)
     search = assemble(config, registry).search

@@ -103,7 +103,7 @@ class FinalSettings:
     """The section ``[final]``: how the leaders are retrained from scratch and measured."""
 
     leaders: int = _setting(1, "leaders retrained from scratch", ge(1))
-    steps: int = _setting(2000, "generator updates of the retraining", ge(1))
+    steps: int = _setting(1200, "generator updates of the retraining", ge(1))
     samples: int = _setting(2000, "generated images for the final metrics", gt(1))
     evaluate: bool = _setting(True, "measure the winner on the test split")
 

@@ -50,10 +50,10 @@ class StrategyConfig:
     full procedure.
     """
 
-    warm_steps: int = _positive(300, "training of the first block and D before anything is rated")
-    unit_steps: int = _positive(500, "training of a new block, per beam entry")
+    warm_steps: int = _positive(200, "training of the first block and D before anything is rated")
+    unit_steps: int = _positive(400, "training of a new block, per beam entry")
     finetune_steps: int = field(
-        default=200, validator=ge(0), metadata={"help": "training of all weights of a survivor"}
+        default=150, validator=ge(0), metadata={"help": "training of all weights of a survivor"}
     )
     rating_mode: Literal["supernet", "inherit"] = field(
         default="supernet",
