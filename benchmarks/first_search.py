@@ -52,7 +52,6 @@ def result(folder: Path) -> dict[str, Any]:
     values = {name: shown["metrics"][name]["value"] for name in METRICS}
     values["steps"] = sum(c["steps"] for c in spent)
     values["gmacs"] = sum(c["macs"] for c in spent) / 1e9
-    values["seconds"] = sum(c["seconds"] for c in ledger.values())
     return values
 
 
@@ -84,8 +83,8 @@ def table(rows: dict[tuple[float, str], list[dict[str, Any]]]) -> str:
     """Return the Markdown table."""
     lines = [
         "| labels | strategy | rating ↓ | test accuracy % ↑ | extractor-FD ↓ | parameters | MACs | "
-        "search steps | search GMACs | seconds in all |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "search updates | search GMACs |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for (labels, strategy), found in rows.items():
         shown = [f"{100 * labels:g} %", strategy]
@@ -97,7 +96,6 @@ def table(rows: dict[tuple[float, str], list[dict[str, Any]]]) -> str:
             ("macs", 1.0, 0),
             ("steps", 1.0, 0),
             ("gmacs", 1.0, 0),
-            ("seconds", 1.0, 0),
         ):
             values = [row[name] for row in found if name in row]
             shown.append(spread(values, scale, digits) if values else "—")
