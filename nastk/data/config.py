@@ -71,6 +71,12 @@ def _absolute(path: Any) -> str:
         raise ValueError(f"got '{text}', expected a path whose home folder is known") from None
 
 
+def _kept(share: float, purpose: str) -> Any:
+    """Return a field for the share of the images that a held-out split takes."""
+    text = f"share of the images kept for {purpose}, in (0, 0.5]"
+    return field(default=share, validator=_share, metadata={"help": text})
+
+
 @frozen(kw_only=True)
 class DatasetConfig:
     """What every built-in data set can be told.
@@ -94,11 +100,7 @@ class DatasetConfig:
         validator=_fraction,
         metadata={"help": "label budget: fraction of training labels that may be seen, in (0, 1]"},
     )
-    validation: float = field(
-        default=0.1,
-        validator=_share,
-        metadata={"help": "share of the images kept for validation, in (0, 0.5]"},
-    )
+    validation: float = _kept(0.1, "validation")
 
 
 @frozen(kw_only=True)
@@ -110,16 +112,8 @@ class DigitsConfig(DatasetConfig):
         validator=_image_size,
         metadata={"help": "height and width in pixels; none: as the images are, 8"},
     )
-    validation: float = field(
-        default=0.15,
-        validator=_share,
-        metadata={"help": "share of the images kept for validation, in (0, 0.5]"},
-    )
-    test: float = field(
-        default=0.25,
-        validator=_share,
-        metadata={"help": "share of the images kept for the final test, in (0, 0.5]"},
-    )
+    validation: float = _kept(0.15, "validation")
+    test: float = _kept(0.25, "the final test")
 
 
 @frozen(kw_only=True)
@@ -163,13 +157,5 @@ class FolderConfig(DatasetConfig):
         validator=_some_image_size,
         metadata={"help": "height and width in pixels after a square crop of the centre"},
     )
-    validation: float = field(
-        default=0.15,
-        validator=_share,
-        metadata={"help": "share of the images kept for validation, in (0, 0.5]"},
-    )
-    test: float = field(
-        default=0.25,
-        validator=_share,
-        metadata={"help": "share of the images kept for the final test, in (0, 0.5]"},
-    )
+    validation: float = _kept(0.15, "validation")
+    test: float = _kept(0.25, "the final test")

@@ -371,8 +371,7 @@ class BlockwiseStrategy(Strategy):
         if not same_size or not self.next or parent.generator is None:
             return None
         network = parent.generator.network(space)
-        price = self.limits.cost(parent.choices, self.unit - 1)
-        before = self.rater.rate(network, self._judge(), self.unit - 1, price).score
+        before = self._rating(network, parent.choices, self.unit - 1).score
         return (before - self.next[0].score) / abs(before)
 
     def _finish(self) -> StepReport:
