@@ -174,6 +174,13 @@ class Mixed(nn.Module):
                 return i
         raise SpaceError(f"decision '{self.decision}': no module stands for option '{option}'")
 
+    @property
+    def active(self) -> nn.Module | None:
+        """The module that runs alone on a single path; None in a mixture."""
+        if self.decision in self._selection.weights:
+            return None
+        return self.options[self.index(self._selection.path[self.decision])]
+
     def forward(self, *inputs: Tensor | None) -> Tensor | None:
         """Return the active option's output, or the weighted sum of all."""
         weights = self._selection.weights.get(self.decision)
