@@ -89,6 +89,19 @@ class TrainerConfig:
     precision: Literal["fp32", "bf16"] = _one_of(
         "fp32", "of the networks' forward passes (bf16: autocast)", "fp32", "bf16"
     )
+    forms: Literal["auto", "plain"] = _one_of(
+        "auto",
+        "evaluate networks in faster forms that compute the same, or as they are defined",
+        "auto",
+        "plain",
+    )
+    memory_format: Literal["auto", "contiguous", "channels_last"] = _one_of(
+        "auto",
+        "order of a feature map's values in memory; auto: channels_last",
+        "auto",
+        "contiguous",
+        "channels_last",
+    )
     health: Literal["on", "off"] = _one_of(
         "on", "give collapsed pairs up; non-finite losses always end a training", "on", "off"
     )

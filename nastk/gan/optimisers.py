@@ -57,8 +57,18 @@ def load_optimiser_state(
     for name, saved in state.items():
         parameter = parameters[name]
         optimiser.state[parameter] = {
-            key: value.detach().to(parameter.device, copy=True) for key, value in saved.items()
+            key: _like(parameter, value.detach()) for key, value in saved.items()
         }
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return a copy on the parameter's device, in its memory format where it has its shape.
+
+    Fused Adam goes through the memory of both side by side.
+    """
+    if value.shape != parameter.shape:
+        return value.to(parameter.device, copy=True)
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
 class Average:

@@ -15,6 +15,7 @@ from nastk.gan.loop import GanTraining
 from nastk.gan.setting import Setting
 from nastk.nn.choice import Network
 from nastk.nn.choice import build as build_network
+from nastk.nn.fused import fuse
 from nastk.nn.initialise import initialise
 from nastk.objective import Objective
 from nastk.passes import NetworkPass
@@ -81,6 +82,14 @@ class GanTrainer(Trainer):
                 assert isinstance(changed, Network), f"pass '{change.name}' must keep the Network"
                 network = changed
         initialise(network, self.config.init, randomness.torch("init"))
+        return self._hastened(network)
+
+    def _hastened(self, network: Network) -> Network:
+        """Return ``network`` in the memory format and the forms that it runs fastest in."""
+        if self.config.memory_format != "contiguous":
+            network.to(memory_format=torch.channels_last)
+        if self.config.forms != "plain":
+            fuse(network)
         return network
 
     def begin(self, pair: Pair, plan: Plan, randomness: Randomness) -> GanTraining:

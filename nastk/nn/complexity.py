@@ -9,6 +9,8 @@ from attrs import frozen
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nastk.nn.forms import plain_forms
+
 
 @frozen
 class Complexity:
@@ -35,7 +37,8 @@ def parameters(network: nn.Module) -> int:
 def count(network: nn.Module, input_shape: tuple[int, ...]) -> Complexity:
     """Return the complexity of one forward pass on one zero input; the mode is restored.
 
-    Works on any device, ``meta`` included, where nothing is computed.
+    Works on any device, ``meta`` included, where nothing is computed. Faster forms do not count:
+    it is the cost of the network as it is defined.
 
     Source: ``torch.utils.flop_counter`` FLOPs divided by two.
     """
@@ -44,7 +47,7 @@ def count(network: nn.Module, input_shape: tuple[int, ...]) -> Complexity:
     was_training = {m for m in network.modules() if m.training}
     network.eval()
     try:
-        with FlopCounterMode(display=False) as counter:
+        with plain_forms(), FlopCounterMode(display=False) as counter:
             output: Any = network(x)
     finally:
         for module in was_training:

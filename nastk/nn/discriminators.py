@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nastk.errors import SpaceError
+from nastk.nn.fused import Chained
 from nastk.objective import Scores
 
 STAGES = 3
@@ -39,7 +40,7 @@ class SummedHead(nn.Module):
         return Scores(self.validity(features), classes, features)
 
 
-class _Residual(nn.Module):
+class _Residual(Chained):
     """conv3 → ReLU → conv3, maybe halved, plus a shortcut."""
 
     def __init__(self, source: int, width: int) -> None:
@@ -49,10 +50,9 @@ class _Residual(nn.Module):
         self.relu = nn.ReLU()
         self.halve = nn.AvgPool2d(2)
 
-    def residual(self, x: Tensor) -> Tensor:
-        """Return the residual branch at the side of ``x``."""
-        result: Tensor = self.second(self.relu(self.first(x)))
-        return result
+    def residual(self, x: Tensor, *then: nn.Module) -> Tensor:
+        """Return what ``then`` make of the residual branch, which has the side of ``x``."""
+        return self.chain(x, self.first, self.relu, self.second, *then)
 
 
 class FirstBlock(_Residual):
@@ -64,8 +64,7 @@ class FirstBlock(_Residual):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, width, H / 2, W / 2)``."""
-        result: Tensor = self.halve(self.residual(x)) + self.shortcut(self.halve(x))
-        return result
+        return self.residual(x, self.halve) + self.chain(x, self.halve, self.shortcut)
 
 
 class DownBlock(_Residual):
@@ -77,8 +76,8 @@ class DownBlock(_Residual):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, width, H / 2, W / 2)``."""
-        result: Tensor = self.halve(self.residual(self.relu(x))) + self.halve(self.shortcut(x))
-        return result
+        residual = self.residual(self.relu(x), self.halve)
+        return residual + self.chain(x, self.shortcut, self.halve)
 
 
 class PlainBlock(_Residual):
