@@ -32,7 +32,7 @@ QUICK = {
 """Settings that end the search in seconds and prove only that it can be measured."""
 START, REPORT, SCREEN = "start", "report", "screen"
 STRATEGY, LOOP, EVENTS, COMMITS, PICTURES = "strategy", "loop", "events", "commits", "pictures"
-TRAINING, RATING = "training ", "rating"
+TRAINING, BUILDING, RATING, PRICING = "training ", "building", "rating", "pricing"
 MEASURING = {"search": "measuring", "retrain": "measuring", "evaluate": "evaluating"}
 ENGINE = (LOOP, EVENTS, COMMITS, PICTURES, SCREEN)
 """What the engine does around the work: the loop itself, journals and their listeners, generations,
@@ -104,7 +104,7 @@ def attach(watch: Stopwatch) -> None:
     from nastk.cli import execute
     from nastk.gan import loop, trainer
     from nastk.metrics import evaluator
-    from nastk_blockwise import rating
+    from nastk_blockwise import proposals, rating
 
     phases: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
     begin = trainer.GanTrainer.begin
@@ -114,6 +114,7 @@ def attach(watch: Stopwatch) -> None:
         phases[training] = plan.phase
         return training
 
+    # Before it is wrapped, so that what it builds is counted too.
     trainer.GanTrainer.begin = begun  # type: ignore[method-assign]
     current = {"stage": "search"}
 
@@ -122,11 +123,15 @@ def attach(watch: Stopwatch) -> None:
         return STRATEGY if stage.name == "search" else LOOP
 
     watch.wrap(loop.GanTraining, "advance", lambda self, budget: TRAINING + phases[self])
+    watch.wrap(trainer.GanTrainer, "build", BUILDING)
+    watch.wrap(trainer.GanTrainer, "begin", BUILDING)
     watch.wrap(rating.Rater, "rate", RATING)
+    watch.wrap(proposals.Limits, "cost", PRICING)
     watch.wrap(
         evaluator.StandardEvaluator, "evaluate", lambda *_, **__: MEASURING[current["stage"]]
     )
     for stage in stages.STAGES:
+        watch.wrap(stage, "start", lambda self, outcomes: stage_of(self))
         watch.wrap(stage, "step", stage_of)
         watch.wrap(stage, "pictures", PICTURES)
     watch.wrap(engine, "save_sheet", PICTURES)
