@@ -15,8 +15,8 @@ from nastk.gan.loop import GanTraining
 from nastk.gan.setting import Setting
 from nastk.nn.choice import Network
 from nastk.nn.choice import build as build_network
-from nastk.nn.fused import fuse
 from nastk.nn.initialise import initialise
+from nastk.nn.quick import quicken
 from nastk.objective import Objective
 from nastk.passes import NetworkPass
 from nastk.randomness import Randomness
@@ -89,7 +89,7 @@ class GanTrainer(Trainer):
         if self.config.memory_format != "contiguous":
             network.to(memory_format=torch.channels_last)
         if self.config.forms != "plain":
-            fuse(network)
+            quicken(network)
         return network
 
     def begin(self, pair: Pair, plan: Plan, randomness: Randomness) -> GanTraining:

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from nastk.errors import ShapeError
 from nastk.nn.choice import PerSize, Size, as_size
+from nastk.nn.enlarged import Enlarged, convolve_enlarged
+from nastk.nn.forms import plain
+from nastk.nn.thin import THIN, thin_convolution
 
 Padding = int | Literal["same"]
 
@@ -39,7 +42,12 @@ class SlicedConv2d(nn.Conv2d):
         padding: zeros on each side, or ``same`` (output side = ceil(side / stride), TensorFlow's
             asymmetric halves).
         bias: whether there is one.
+
+    Attributes:
+        quick: whether an equal form that takes less time may be used.
     """
+
+    quick = False
 
     def __init__(
         self,
@@ -93,13 +101,22 @@ class SlicedConv2d(nn.Conv2d):
         return columns[0] if len(columns) == 1 else torch.cat(columns, 1)
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if self.same != "same":
-            return F.conv2d(x, weight, bias, self.stride, self.same)
-        top, bottom = same_padding(x.shape[2], self.kernel_size[0], self.stride[0])
-        left, right = same_padding(x.shape[3], self.kernel_size[1], self.stride[1])
+        padding = self._padding(x)
+        if self.quick and self.stride == (1, 1) and not plain():
+            found = _quickly(x, weight, bias, padding)
+            if found is not None:
+                return found
+        top, bottom, left, right = padding
         if top == bottom and left == right:
             return F.conv2d(x, weight, bias, self.stride, (top, left))
         return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, self.stride)
+
+    def _padding(self, x: Tensor) -> tuple[int, int, int, int]:
+        if self.same != "same":
+            return (self.same,) * 4
+        rows = same_padding(x.shape[2], self.kernel_size[0], self.stride[0])
+        columns = same_padding(x.shape[3], self.kernel_size[1], self.stride[1])
+        return (*rows, *columns)
 
     @torch.no_grad()
     def copy_slices(self, source: SlicedConv2d) -> None:
@@ -118,6 +135,16 @@ class SlicedConv2d(nn.Conv2d):
             mine[:rows, start : start + n] = theirs[:rows, first : first + n]
         if self.bias is not None and source.bias is not None:
             self.bias[:rows] = source.bias[:rows]
+
+
+def _quickly(
+    x: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int, int, int]
+) -> Tensor | None:
+    if isinstance(x, Enlarged):
+        return convolve_enlarged(x, weight, bias, padding)
+    if len(weight) <= THIN and max(padding) < weight.shape[2]:
+        return thin_convolution(x, weight, bias, padding)
+    return None
 
 
 class FlatLinear(nn.Linear):
@@ -211,7 +238,13 @@ class SampleNorm(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Interpolates to twice the side, ``nearest`` or ``bilinear`` (corners not aligned)."""
+    """Interpolates to twice the side, ``nearest`` or ``bilinear`` (corners not aligned).
+
+    Attributes:
+        quick: whether it may leave its work to what follows (:class:`~nastk.nn.enlarged.Enlarged`).
+    """
+
+    quick = False
 
     def __init__(self, mode: Literal["nearest", "bilinear"], factor: int = 2) -> None:
         super().__init__()
@@ -220,6 +253,8 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, C, factor * H, factor * W)``."""
+        if self.quick and not plain():
+            return Enlarged.of(x, self.factor, self.mode)
         return F.interpolate(x, scale_factor=float(self.factor), mode=self.mode)
 
 
