@@ -1,7 +1,8 @@
 """Run benchmarks, keep their results and write the page: ``python -m benchmarks [NAME ...]``.
 
 A benchmark is a module of this package with ``NAME``, ``TITLE``, ``run(quick) -> dict`` (JSON) and
-``section(result) -> str`` (Markdown below a heading of its own). Without names all of them run, one
+``section(result) -> str`` (Markdown below a heading of its own); one with a picture beside the page
+has ``figure(result, path)`` too. Without names all of them run, one
 after the other. A full run is kept in ``benchmarks/results/NAME.json`` and the page is made from
 what is kept; ``--quick`` runs a small version that proves only that it works, and keeps nothing.
 """
@@ -57,6 +58,15 @@ def rendered(results: Path = RESULTS) -> str:
     return page.rendered([(load(found["benchmark"]), found) for found in kept(results)])
 
 
+def write_page(path: Path, results: Path = RESULTS) -> None:
+    """Write the page and, beside it, the figures that it shows."""
+    path.write_text(rendered(results), encoding="utf-8")
+    for found in kept(results):
+        module = load(found["benchmark"])
+        if hasattr(module, "figure"):
+            module.figure(found["result"], path.with_name(f"{found['benchmark']}.svg"))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}")
@@ -81,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     if given.json:
         print(json.dumps(found[0] if len(found) == 1 else found, indent=1, ensure_ascii=False))
     if given.page:
-        given.page.write_text(rendered(), encoding="utf-8")
+        write_page(given.page)
 
 
 def _run(name: str, *, quick: bool, silent: bool) -> dict[str, Any]:

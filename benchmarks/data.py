@@ -138,9 +138,9 @@ def section(result: dict[str, Any]) -> str:
         rows.append([way, rate, shown(found["ratio"]), mib])
     floats = result["difference"]["floats"]
     how = "bit for bit in float32" if floats == 0 else f"in grey levels, to {floats:.0e} as floats"
-    side = result["size"]
-    return f"""An epoch of {result["images"]:,} random RGB images of {side}×{side} pixels, in batches
-of {result["batch"]}, shuffled. The plain way turns each image into a PIL one and runs torchvision's
+    count, side = result["images"], result["size"]
+    return f"""An epoch of {count:,} random RGB images of {side}×{side} pixels, in batches of
+{result["batch"]}, shuffled. The plain way turns each image into a PIL one and runs torchvision's
 `ToTensor` and `Normalize` on it. nastk holds the set as one uint8 tensor on the device, indexes it
 and scales the batch.
 

@@ -44,9 +44,9 @@ def section(result: dict[str, Any]) -> str:
     kept = "within" if max(cpu["share"], wall["share"]) < AIM else "above"
     return f"""`nastk run` on a terminal, {cpu["whole"]:.0f} CPU seconds from the first step to the
 last. Everything that is neither training nor evaluating nor the strategy's own work is the
-engine's: {result["generations"]} generations with a sheet each, {result["events"]} events. It is {kept} the
-{AIM:.0%} that we allow it. Waiting for the disk counts in the second column, where other work on
-the machine lengthens everything alike.
+engine's: {result["generations"]} generations with a sheet each, {result["events"]} events. It is
+{kept} the {100 * AIM:g} % that we allow it. Waiting for the disk counts in the second column, where
+other work on the machine lengthens everything alike.
 
 {table(("part", "share of CPU time", "share of wall time"), [*rows, total])}
 """
