@@ -42,7 +42,8 @@ class Modes:
     def training(self, on: bool) -> None:
         """Put every module that is not frozen into training (or eval) mode."""
         for module in self._followers:
-            module.training = on
+            # A module's own __setattr__ looks for parameters; this runs several times a step.
+            object.__setattr__(module, "training", on)
 
     @contextmanager
     def kept(self) -> Iterator[None]:
