@@ -38,6 +38,7 @@ _NATIVE = {
 }  # fmt: skip
 _RAW = {"complex64", "complex128", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2"}
 _ARRAY_KINDS = "biufc"
+_NO_ARRAYS = ("bfloat16", "float8")
 
 
 def save_state(folder: Path, name: str, tree: Any) -> list[str]:
@@ -114,7 +115,7 @@ def write_weights(path: Path, tensors: Mapping[str, Any]) -> None:
     for name, value in tensors.items():
         if not (_is_tensor(value) or _is_array(value)):
             raise NastkError(f"weights '{name}': got {type(value).__name__}, expected a tensor")
-    if any(str(value.dtype) == "torch.bfloat16" for value in tensors.values()):
+    if any(name in str(v.dtype) for v in tensors.values() for name in _NO_ARRAYS):
         from safetensors.torch import save_file as save_torch
 
         save_torch({n: _own_tensor(v) for n, v in tensors.items()}, path)

@@ -134,6 +134,8 @@ class Bar:
             BarColumn(bar_width=20),
             TextColumn("{task.fields[facts]}", markup=False),
             console=self._console,
+            # Ten times a second, which is usual, would take 1 % of a core from the training.
+            refresh_per_second=2,
             transient=True,
         )
         self._task: TaskID = self._progress.add_task("starting", total=None, facts="")
