@@ -1,0 +1,266 @@
+"""Combined kernels: Σ wᵢ / σᵢ · Wᵢ of many edges at once, with spectral norms as one product.
+
+Kernels of all options of all edges lie side by side, one row a tap. Everything is then a matrix
+product over taps: the sums, the power iterations, and the gradients of weights and choice
+weights. Only parameters are kept for backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from attrs import define, frozen
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from nastk.nn.linear import Taps, norm_of, weight_of
+
+
+@frozen
+class Layout:
+    """Taps of the options of an edge, and the grid of rows and columns that holds them all.
+
+    Attributes:
+        taps: of each option.
+        out: output channels.
+        source: input channels.
+    """
+
+    taps: tuple[Taps, ...]
+    out: int
+    source: int
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Distinct row offsets, ascending."""
+        return tuple(sorted({r for t in self.taps for r in t.rows()}))
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Distinct column offsets, ascending."""
+        return tuple(sorted({c for t in self.taps for c in t.columns()}))
+
+    @property
+    def sizes(self) -> list[int]:
+        """Taps of each option."""
+        return [t.count[0] * t.count[1] for t in self.taps]
+
+    def places(self, option: Taps) -> list[int]:
+        """Return where the taps of one option lie in the grid, columns outermost."""
+        rows, columns = self.rows, self.columns
+        return [
+            columns.index(c) * len(rows) + rows.index(r)
+            for r in option.rows()
+            for c in option.columns()
+        ]
+
+
+@lru_cache(maxsize=256)
+def _matrices(layout: Layout, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return ``(grid, taps)`` and ``(options, taps)`` incidence matrices."""
+    sizes = layout.sizes
+    places = [p for t in layout.taps for p in layout.places(t)]
+    onto = torch.zeros(len(layout.rows) * len(layout.columns), len(places))
+    onto[places, range(len(places))] = 1.0
+    of = torch.repeat_interleave(torch.eye(len(sizes)), torch.tensor(sizes), 1)
+    return onto.to(device, dtype), of.to(device, dtype)
+
+
+@define(eq=False)
+class Normed:
+    """Singular vectors and values of all kernels of some edges, after this pass's iterations.
+
+    Attributes:
+        left: ``(edges, options, out)``.
+        right: ``(edges, taps, in)``.
+        sigma: ``(edges, options)``.
+    """
+
+    left: Tensor
+    right: Tensor
+    sigma: Tensor
+
+
+def gathered(convs: Sequence[nn.Conv2d], edges: int) -> Tensor:
+    """Return the stored weights as ``(edges, taps, out, in)``, edges outermost in ``convs``."""
+    rows = [_by_tap(weight_of(conv).detach()) for conv in convs]
+    joined = torch.cat(rows)
+    return joined.view(edges, -1, *joined.shape[1:])
+
+
+def _by_tap(weight: Tensor) -> Tensor:
+    return weight.permute(2, 3, 0, 1).flatten(0, 1)
+
+
+@torch.no_grad()
+def power_iterations(
+    kernels: Tensor, convs: Sequence[nn.Conv2d], layout: Layout, training: bool
+) -> Normed:
+    """Return the spectral norms of all kernels; buffers are left as they are.
+
+    Args:
+        kernels: ``(edges, taps, out, in)`` as :func:`gathered`.
+        convs: edges outermost, alike in iterations and eps.
+        layout: of every edge.
+        training: whether to iterate first.
+    """
+    edges, taps = kernels.shape[:2]
+    _, of = _matrices(layout, kernels.dtype, kernels.device)
+    option = of.argmax(0)
+    norms = [norm_of(conv) for conv in convs]
+    buffers: list[Any] = [n for n in norms if n is not None]
+    right = torch.cat([n._v.view(layout.source, -1).t() for n in buffers])
+    left = torch.cat([n._u for n in buffers]).view(edges, -1, layout.out)
+    right = right.view(edges, taps, layout.source)
+    flat, eps = kernels.flatten(0, 1), buffers[0].eps
+    for _ in range(buffers[0].n_power_iterations if training else 0):
+        products = torch.bmm(flat, right.reshape(-1, layout.source, 1)).view(edges, taps, -1)
+        left = nn.functional.normalize(of @ products, dim=2, eps=eps)
+        back = _backwards(flat, left, option).view(edges, taps, -1)
+        length = (back.square().sum(2) @ of.t()).sqrt_().clamp_(min=eps)
+        right = back / length[:, option, None]
+    back = _backwards(flat, left, option).view(edges, taps, -1)
+    return Normed(left, right, (back * right).sum(2) @ of.t())
+
+
+def _backwards(flat: Tensor, left: Tensor, option: Tensor) -> Tensor:
+    """Return the transposed kernels' products with the left vectors, ``(edges * taps, in)``."""
+    spread = left[:, option].reshape(-1, 1, left.shape[2])
+    return torch.bmm(spread, flat)[:, 0]
+
+
+def moved_vectors(normed: Normed, layout: Layout, edge: int) -> list[Tensor]:
+    """Return what the buffers of one edge become: left and right vectors, option by option."""
+    result: list[Tensor] = []
+    for i, part in enumerate(normed.right[edge].split(layout.sizes)):  # type: ignore[no-untyped-call]
+        result += [normed.left[edge, i], part.t().reshape(-1)]
+    return result
+
+
+def vector_buffers(conv: nn.Module) -> list[Tensor]:
+    """Return the buffers of a spectral norm in the order of :func:`moved_vectors`."""
+    norm: Any = norm_of(conv)
+    return [norm._u, norm._v]
+
+
+class _Combine(torch.autograd.Function):
+    """Weights, biases and choice weights → one grid of taps and one bias per edge."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, layout: Layout, normed: Normed | None, kernels: Tensor, *given: Tensor
+    ) -> tuple[Tensor, ...]:
+        choice, *parameters = given
+        edges = kernels.shape[0]
+        count = len(layout.taps) * edges
+        ctx.layout, ctx.normed, ctx.biased = layout, normed, len(parameters) > count
+        ctx.save_for_backward(*given)
+        ctx.set_materialize_grads(False)
+        onto, of = _matrices(layout, kernels.dtype, kernels.device)
+        scale = choice if normed is None else choice / normed.sigma
+        mixing = onto * (scale @ of)[:, None]
+        grids = torch.bmm(mixing, kernels.flatten(2)).view(edges, -1, *kernels.shape[2:])
+        if not ctx.biased:
+            return tuple(grids.unbind())
+        biases = torch.bmm(choice[:, None], _stacked(parameters[count:], edges))[:, 0]
+        return (*grids.unbind(), *biases.unbind())
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        choice, *parameters = ctx.saved_tensors
+        layout, normed = ctx.layout, ctx.normed
+        edges, options = choice.shape
+        count = edges * options
+        weights, biases = parameters[:count], parameters[count:]
+        used = [g is not None for g in grads[:edges]]
+        kernels = torch.cat([_by_tap(w) for w in weights]).view(edges, -1, layout.out * layout.source)
+        onto, of = _matrices(layout, kernels.dtype, kernels.device)
+        grid = torch.stack([_or_zero(g, onto.shape[0], kernels) for g in grads[:edges]])
+        # ⟨∂L/∂K, embed(Wᵢ)⟩, tap by tap.
+        inner = torch.bmm(kernels, grid.transpose(1, 2)).mul_(onto.t()).sum(2) @ of.t()
+        scale = choice if normed is None else choice / normed.sigma
+        for_choice = inner if normed is None else inner / normed.sigma
+        for_weights = _for_weights(ctx, grid, scale, inner, weights, used)
+        for_biases: list[Tensor | None] = [None] * len(biases)
+        if biases:
+            more, for_biases = _for_biases(choice, biases, grads[edges:])
+            for_choice = for_choice + more
+        return (None, None, None, for_choice, *for_weights, *for_biases)
+
+
+def _for_weights(
+    ctx: Any,
+    grid: Tensor,
+    scale: Tensor,
+    inner: Tensor,
+    weights: Sequence[Tensor],
+    used: Sequence[bool],
+) -> list[Tensor | None]:
+    """Return the gradients of the stored weights; None for edges that were not run."""
+    if not any(ctx.needs_input_grad[4 : 4 + len(weights)]):
+        return [None] * len(weights)
+    layout, normed = ctx.layout, ctx.normed
+    onto, of = _matrices(layout, grid.dtype, grid.device)
+    mixing = onto * (scale @ of)[:, None]
+    found = torch.bmm(mixing.transpose(1, 2), grid).view(-1, layout.out, layout.source)
+    if normed is not None:
+        option = of.argmax(0)
+        pull = -(inner * scale / normed.sigma)[:, :, None] * normed.left
+        left = pull[:, option].reshape(-1, layout.out, 1)
+        found.baddbmm_(left, normed.right.reshape(-1, 1, layout.source))
+    parts = found.split(layout.sizes * grid.shape[0])  # type: ignore[no-untyped-call]
+    options = len(layout.taps)
+    return [
+        part.view(*w.shape[2:], *w.shape[:2]).permute(2, 3, 0, 1) if used[i // options] else None
+        for i, (part, w) in enumerate(zip(parts, weights, strict=True))
+    ]
+
+
+def _for_biases(
+    choice: Tensor, biases: Sequence[Tensor], grads: Sequence[Tensor | None]
+) -> tuple[Tensor, list[Tensor | None]]:
+    """Return the gradients of choice weights and biases through the edges' biases."""
+    edges, options = choice.shape
+    values = _stacked(biases, edges)
+    zero = values.new_zeros(values.shape[2])
+    grad = torch.stack([zero if g is None else g for g in grads])
+    each = (choice[:, :, None] * grad[:, None]).flatten(0, 1).unbind()
+    kept = [g if grads[i // options] is not None else None for i, g in enumerate(each)]
+    return torch.bmm(values, grad[:, :, None])[:, :, 0], kept
+
+
+def _stacked(biases: Sequence[Tensor], edges: int) -> Tensor:
+    return torch.stack(list(biases)).view(edges, -1, biases[0].shape[0])
+
+
+def _or_zero(grad: Tensor | None, rows: int, like: Tensor) -> Tensor:
+    if grad is None:
+        return like.new_zeros(rows, like.shape[2])
+    return grad.reshape(rows, -1)
+
+
+def combine(
+    layout: Layout,
+    convs: Sequence[nn.Conv2d],
+    choice: Tensor,
+    normed: Normed | None,
+    kernels: Tensor,
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return a grid ``(columns * rows, out, in)`` and a bias ``(out,)`` for every edge.
+
+    Args:
+        layout: of every edge.
+        convs: edges outermost; all have a bias, or none has.
+        choice: ``(edges, options)`` weights of the mixture.
+        normed: spectral norms, None where there are none.
+        kernels: as :func:`gathered`.
+    """
+    parameters = [weight_of(conv) for conv in convs]
+    parameters += [conv.bias for conv in convs if conv.bias is not None]
+    found = _Combine.apply(layout, normed, kernels, choice.to(kernels.dtype), *parameters)  # type: ignore[no-untyped-call]
+    edges = kernels.shape[0]
+    return found[:edges], found[edges:]
