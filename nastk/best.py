@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nastk.pictures import save_sheet
 from nastk.records import SCHEMA, Architecture, Evaluation, to_json
 from nastk.rundir import RunFolder, write_json
-from nastk.state import write_weights
+from nastk.state import plain_weights, write_weights
 
 if TYPE_CHECKING:
     from nastk.space import SearchSpace
@@ -25,8 +25,8 @@ def write_best(
     """Write ``best/`` of a run, whole or not at all, in the place of an earlier one.
 
     ``architecture.json``, ``generator.safetensors`` (averaged weights where kept),
-    ``discriminator.safetensors``, ``metrics.json`` with every metric's card, and ``samples.png``
-    where the training has pictures.
+    ``discriminator.safetensors``, both as they take effect in eval mode, ``metrics.json`` with
+    every metric's card, and ``samples.png`` where the training has pictures.
     """
     from nastk.archfile import save_architecture
 
@@ -35,9 +35,9 @@ def write_best(
     new.mkdir()
     save_architecture(new / "architecture.json", space, architecture)
     generator: Any = training.eval_generator()
-    write_weights(new / "generator.safetensors", generator.state_dict())
+    write_weights(new / "generator.safetensors", plain_weights(generator))
     discriminator: Any = training.pair.discriminator
-    write_weights(new / "discriminator.safetensors", discriminator.state_dict())
+    write_weights(new / "discriminator.safetensors", plain_weights(discriminator))
     metrics = to_json(evaluation)["metrics"]
     write_json(new / "metrics.json", {"schema": SCHEMA, "kind": "metrics", "metrics": metrics})
     pictures = training.pictures()

@@ -126,6 +126,66 @@ def write_weights(path: Path, tensors: Mapping[str, Any]) -> None:
         save_numpy({n: _whole_array(v) for n, v in tensors.items()}, path)
 
 
+def plain_weights(network: Any) -> dict[str, Any]:
+    """Return the state of ``network`` as it takes effect in eval mode, parametrisations folded in.
+
+    So it loads into a network without them (spectral norm, for one).
+    """
+    import torch
+
+    state = dict(network.state_dict())
+    if not isinstance(network, torch.nn.Module):
+        return state
+    for prefix, module in network.named_modules():
+        parametrized: Any = getattr(module, "parametrizations", {})
+        for name, steps in parametrized.items():
+            start = f"{prefix}.parametrizations.{name}."
+            state = {key: t for key, t in state.items() if not key.startswith(start)}
+            state[f"{prefix}.{name}"] = _effective(module, name, steps)
+    return state
+
+
+def _effective(module: torch.nn.Module, name: str, steps: torch.nn.Module) -> torch.Tensor:
+    was_training = [part for part in steps.modules() if part.training]
+    steps.eval()
+    try:
+        value: torch.Tensor = getattr(module, name).detach().clone()
+    finally:
+        for part in was_training:
+            part.training = True
+    return value
+
+
+def read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    """Return the tensors of a safetensors file that holds exactly those names and shapes.
+
+    Raises:
+        RunFolderError: missing, malformed, or other names or shapes; names the first.
+    """
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            odd = sorted(names ^ set(shapes))
+            if odd:
+                state = "unknown" if odd[0] in names else "missing"
+                raise RunFolderError(f"{path}: tensor '{odd[0]}' is {state}")
+            for name, shape in shapes.items():
+                got = tuple(file.get_slice(name).get_shape())
+                if got != tuple(shape):
+                    raise RunFolderError(
+                        f"{path}: tensor '{name}' got shape {got}, expected {tuple(shape)}"
+                    )
+            return {name: file.get_tensor(name) for name in shapes}
+    except OSError as error:
+        raise RunFolderError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except RunFolderError:
+        raise
+    except Exception as error:  # whatever a forged file makes the library raise
+        raise RunFolderError(f"{path}: malformed weights: {_line(error)}") from None
+
+
 def hash_tensors(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
     """Return the SHA-256 of names, types, shapes and bytes of tensors, 12 hex digits."""
     import torch

@@ -1,0 +1,5 @@
+"""What can be done with a finished run: opened here, measured, sampled and exported next door."""
+
+from nastk.finished.opening import Finished, open_finished, space_of
+
+__all__ = ["Finished", "open_finished", "space_of"]

@@ -1,0 +1,114 @@
+"""A finished run or its ``best/`` folder, opened: the winner, rebuilt with its weights.
+
+Only the space's plugin is needed, neither strategy nor data. Nothing in the folder is executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from nastk.archfile import ArchitectureFile, load_architecture
+from nastk.config import resolve_component
+from nastk.errors import RunFolderError, SpaceError
+from nastk.records import Architecture, Metric, Role, from_json
+from nastk.registry import Registry
+from nastk.state import read_json, read_weights
+
+if TYPE_CHECKING:
+    from nastk.nn.choice import Network
+    from nastk.space import SearchSpace
+
+BEST = "best"
+MAX_METRICS_BYTES = 1 << 20
+
+
+@frozen
+class Finished:
+    """The winner of a run.
+
+    Attributes:
+        path: folder of ``architecture.json`` and the weights.
+        space: that the architecture is a member of.
+        architecture: of generator and discriminator.
+        metrics: as they were measured, with their cards; empty where none are kept.
+    """
+
+    path: Path
+    space: SearchSpace = field(eq=False)
+    architecture: Architecture
+    metrics: Mapping[str, Metric] = field(factory=dict, eq=False)
+
+    @property
+    def codes(self) -> str:
+        """The integer codes of the architecture."""
+        return self.space.encode(self.architecture)
+
+    def generator(self, device: str = "cpu") -> Network:
+        """Return G in eval mode without gradients; averaged weights where an average was kept."""
+        return self._network("generator", device)
+
+    def discriminator(self, device: str = "cpu") -> Network:
+        """Return D in eval mode without gradients; spectral norm is folded into its weights."""
+        return self._network("discriminator", device)
+
+    def _network(self, role: Role, device: str) -> Network:
+        import torch
+
+        from nastk.nn.choice import build_derived
+
+        with torch.random.fork_rng(devices=[]):  # what constructors draw is overwritten
+            network = build_derived(self.space, role, self.architecture.choices)
+        expected = {n: tuple(t.shape) for n, t in network.state_dict().items()}
+        weights: dict[str, Any] = read_weights(self.path / f"{role}.safetensors", expected)
+        network.load_state_dict(weights)
+        return network.to(device).eval().requires_grad_(requires_grad=False)
+
+
+def space_of(file: ArchitectureFile, registry: Registry) -> SearchSpace:
+    """Return the space that an architecture file names, with its settings and task.
+
+    Raises:
+        UserError: no plugin has the space, or it refuses the settings or the task.
+    """
+    component = registry.get("space", file.space).component
+    config = resolve_component(registry, "space", file.space, saved=file.settings)
+    space: SearchSpace = component.load_factory()(config, task=file.task)
+    return space
+
+
+def open_finished(path: str | Path, registry: Registry) -> Finished:
+    """Return the winner in the folder of a finished run, or in its ``best/``.
+
+    Raises:
+        RunFolderError: neither, or not finished.
+        UserError: the architecture is no member of its space, or no plugin has the space.
+    """
+    folder = Path(path)
+    if not (folder / "architecture.json").is_file() and (folder / BEST).is_dir():
+        folder = folder / BEST
+    if not (folder / "architecture.json").is_file():
+        raise RunFolderError(
+            f"{path}: no finished run: {BEST}/architecture.json is missing",
+            f"'nastk resume {path}' continues a run that was interrupted",
+        )
+    file = load_architecture(folder / "architecture.json")
+    space = space_of(file, registry)
+    try:
+        architecture = file.architecture(space)
+    except SpaceError as error:
+        raise RunFolderError(f"{folder}: {error.message}", error.hint) from None
+    return Finished(folder, space, architecture, _metrics(folder / "metrics.json"))
+
+
+def _metrics(path: Path) -> dict[str, Metric]:
+    if not path.is_file():
+        return {}
+    found: Any = read_json(path, "metrics", MAX_METRICS_BYTES).get("metrics")
+    try:
+        return {name: from_json(Metric, metric) for name, metric in dict(found).items()}
+    except Exception as error:  # whatever forged metrics make the reader raise
+        raise RunFolderError(f"{path}: malformed metrics: {error}") from None
