@@ -226,7 +226,7 @@ def test_every_real_batch_gets_a_path_of_its_own_and_the_generator_the_last_one(
     search, _ = world(digits, n_critic=3)
     strategy = begin(search)
     drawn, ran = [], []
-    draw = strategy._path
+    draw = strategy.paths.next
     strategy.shared._path = lambda: drawn.append(draw()) or drawn[-1]
     strategy.shared.build(1)
     generator = strategy.shared.generator

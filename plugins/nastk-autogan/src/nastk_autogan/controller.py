@@ -92,7 +92,7 @@ class Controller(nn.Module):
         step, offset = 0, 0
         for decision in self.decisions:
             n = len(decision.allowed)
-            active = self._active(decision, choices)
+            active = self.active(decision, choices)
             option = decision.allowed[0]
             if active and n > 1:
                 hidden = self.cell(x, hidden)
@@ -112,7 +112,8 @@ class Controller(nn.Module):
         end = (hidden[0].detach(), hidden[1].detach())
         return Draw(drawn, total, each, tuple(sizes), end)
 
-    def _active(self, decision: Decision, choices: Choices) -> bool:
+    def active(self, decision: Decision, choices: Choices) -> bool:
+        """Return whether earlier choices leave a decision any effect."""
         if not decision.when:
             return True
         return any(

@@ -15,8 +15,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-
 from nastk.errors import NastkError, TrialError
 from nastk.records import Choices, Leader
 from nastk.search import Search
@@ -27,6 +25,7 @@ from nastk_autogan.config import StrategyConfig
 from nastk_autogan.controller import Controller, Draw
 from nastk_autogan.reinforce import Reinforce
 from nastk_autogan.rewards import Rewards
+from nastk_autogan.sampling import AT_ONCE, Drawn, Parent, Paths, draw_many_valid
 from nastk_autogan.shared import Shared
 
 PROPOSAL_ATTEMPTS = 20
@@ -62,7 +61,8 @@ class AutoganStrategy(Strategy):
         super().start(search)
         self.stages = stages(search.space)
         self.rewards = Rewards(search, self.config.reward, self.config.recalibrate_batches)
-        self.shared = Shared(search, self.config, self._path)
+        self.paths = Paths(search.space, self._draw_paths)
+        self.shared = Shared(search, self.config, self.paths.next)
         self._new_controller()
 
     def unsupported(self, search: Search) -> str:
@@ -151,10 +151,13 @@ class AutoganStrategy(Strategy):
                 "strategy.max_resets bears more",
             )
 
-    def _path(self) -> Choices:
-        """Return what the controller draws for the next batch."""
-        with torch.no_grad():
-            return self._draw()[1]
+    def _draw_paths(self) -> Drawn:
+        """Return what the controller draws for the coming batches."""
+        rng = self.search.randomness.numpy("autogan/policy")
+        parents = [Parent(s.choices, s.hidden) for s in self.beam]
+        parents = parents or [Parent({}, self.controller.start())]
+        of = rng.integers(len(parents), size=AT_ONCE)
+        return draw_many_valid(self.controller, self.search.space, parents, of, rng)
 
     # -- controller ----------------------------------------------------------------------------
 
@@ -178,6 +181,7 @@ class AutoganStrategy(Strategy):
 
     def _enter_controller_phase(self) -> None:
         self.phase, self.progress = "controller", 0
+        self.paths.forget()
         self.rewards.forget()
         self.recent = []
         self.learner.new_phase()
@@ -328,6 +332,7 @@ class AutoganStrategy(Strategy):
             "finished": [[n, s.state_dict()] for n, s in self.finished],
             "controller": {name: tensor.detach().clone() for name, tensor in controller},
             "learner": self.learner.state_dict(),
+            "paths": self.paths.state_dict(),
             "rewards": self.rewards.state_dict(),
             "shared": self.shared.state_dict(),
         }
@@ -342,5 +347,6 @@ class AutoganStrategy(Strategy):
         self._new_controller()
         self.controller.load_state_dict(state["controller"])
         self.learner.load_state_dict(state["learner"])
+        self.paths.load_state_dict(state["paths"])
         self.rewards.load_state_dict(state["rewards"])
         self.shared.load_state_dict(state["shared"])
