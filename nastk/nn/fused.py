@@ -12,7 +12,7 @@ What follows an enlargement is the business of :mod:`nastk.nn.enlarged`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -89,19 +89,18 @@ def _running(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
 
 
 def _as_one(x: Tensor, first: nn.Module, second: nn.Module) -> Tensor | None:
-    if isinstance(second, nn.AvgPool2d):
-        if _is_convolution(first) and _is_mean(second) and not _hooked(second):
-            return _pooled(x, cast("nn.Conv2d", first), cast("int", second.kernel_size))
-    elif isinstance(first, nn.ConvTranspose2d) and not _hooked(first):
-        if _is_convolution(second) and _is_point(cast("nn.Conv2d", second)):
-            return _spread(x, first, cast("nn.Conv2d", second))
+    """Return what two neighbours make of ``x``, None where they have to run one by one."""
+    if _is_convolution(first) and _is_mean(second):
+        return _pooled(x, cast("nn.Conv2d", first), cast("nn.AvgPool2d", second).kernel_size)
+    if _is_spread(first) and _is_convolution(second) and _is_point(cast("nn.Conv2d", second)):
+        return _spread(x, cast("nn.ConvTranspose2d", first), cast("nn.Conv2d", second))
     return None
 
 
 # -- a convolution and a mean ------------------------------------------------------------------
 
 
-def _pooled(x: Tensor, conv: nn.Conv2d, side: int) -> Tensor:
+def _pooled(x: Tensor, conv: nn.Conv2d, side: Any) -> Tensor:
     """Return the mean over ``side`` x ``side`` of a convolution."""
     if _is_point(conv):
         return conv(F.avg_pool2d(x, side))  # type: ignore[no-any-return]
@@ -109,14 +108,16 @@ def _pooled(x: Tensor, conv: nn.Conv2d, side: int) -> Tensor:
     return F.conv2d(x, kernel, conv.bias, side, conv.padding)
 
 
-def _is_mean(pool: nn.AvgPool2d) -> bool:
-    """Return whether the pool takes the mean of every square once, whole squares only."""
+def _is_mean(module: nn.Module) -> bool:
+    """Return whether a module is the mean of every square once, whole squares only."""
     return (
-        isinstance(pool.kernel_size, int)
-        and pool.stride == pool.kernel_size
-        and pool.padding == 0
-        and not pool.ceil_mode
-        and pool.divisor_override is None
+        type(module) is nn.AvgPool2d
+        and isinstance(module.kernel_size, int)
+        and module.stride == module.kernel_size
+        and module.padding == 0
+        and not module.ceil_mode
+        and module.divisor_override is None
+        and not _hooked(module)
     )
 
 
@@ -125,9 +126,8 @@ def _is_mean(pool: nn.AvgPool2d) -> bool:
 
 def _spread(x: Tensor, first: nn.ConvTranspose2d, second: nn.Conv2d) -> Tensor | None:
     """Return the 1x1 convolution of a transposed one; None where the product costs more."""
-    plain_kind = first.groups == 1 and type(first).forward is nn.ConvTranspose2d.forward
     positions = x.shape[0] * x.shape[2] * x.shape[3]
-    if not plain_kind or first.padding_mode != "zeros" or positions < 2 * x.shape[1]:
+    if positions < 2 * x.shape[1]:
         return None
     point = second.weight.flatten(1)
     kernel = torch.einsum("iahw,oa->iohw", first.weight, point)
@@ -138,6 +138,16 @@ def _spread(x: Tensor, first: nn.ConvTranspose2d, second: nn.Conv2d) -> Tensor |
     padding = cast("tuple[int, int]", first.padding)
     return F.conv_transpose2d(
         x, kernel, bias, first.stride, padding, first.output_padding, 1, first.dilation
+    )
+
+
+def _is_spread(module: nn.Module) -> bool:
+    """Return whether a module is an ordinary transposed convolution."""
+    return (
+        isinstance(module, nn.ConvTranspose2d)
+        and type(module).forward is nn.ConvTranspose2d.forward
+        and module.groups == 1
+        and not _hooked(module)
     )
 
 
