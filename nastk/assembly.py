@@ -14,6 +14,7 @@ from nastk.config import Config, parse_budget
 from nastk.config_sources import PASS
 from nastk.device import choose_device, use_threads
 from nastk.errors import PairError
+from nastk.halving import economised, refusal
 from nastk.randomness import Randomness
 from nastk.records import Budget, Task
 from nastk.registry import KINDS, Component, Entry, Registry
@@ -77,10 +78,11 @@ def assemble(config: Config, registry: Registry, device: str = "") -> World:
     )
     search.evaluator.start(search)
     strategy = make("strategy")
-    problem = strategy.unsupported(search)
+    problem = strategy.unsupported(search) or refusal(strategy, config.search, search)
     if problem:
         pair = f"strategy '{config.run.strategy}' on space '{config.run.space}'"
         raise PairError(f"{pair}: {problem}")
+    strategy = economised(strategy, config.search, search)
     budget = parse_budget(config.run.budget) if config.run.budget else None
     return World(config, search, strategy, tuple(used_entries(config, registry)), budget)
 

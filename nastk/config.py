@@ -9,13 +9,11 @@ among component defaults belong to ``nastk inspect`` and are ignored here.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, gt, min_len
 
 from nastk.config_sources import (
     FLAGS,
@@ -34,6 +32,7 @@ from nastk.config_sources import (
 )
 from nastk.errors import ConfigError, PluginError, nearest
 from nastk.registry import Component, Registry
+from nastk.sections import EngineSettings, FinalSettings, RunSettings, SearchSettings
 from nastk.settings import build, coerce, parse_budget, plain, settings_of
 
 __all__ = [
@@ -43,74 +42,17 @@ __all__ = [
     "EngineSettings",
     "FinalSettings",
     "RunSettings",
+    "SearchSettings",
     "from_json",
     "parse_budget",
     "resolve",
     "resolve_component",
 ]
 
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
-
-
-def _is_budget(_: Any, __: Any, text: str) -> None:
-    if text:
-        parse_budget(text)
-
-
-def _is_device(_: Any, __: Any, text: str) -> None:
-    if not _DEVICE.fullmatch(text):
-        raise ConfigError(f"device: got '{text[:60]}', expected auto, cpu, cuda or cuda:N")
-
-
-def _setting(default: Any, about: str, validator: Any = None) -> Any:
-    return field(default=default, validator=validator, metadata={"help": about})
-
-
-@frozen
-class RunSettings:
-    """The section ``[run]``: which components, and where."""
-
-    strategy: str = _setting("blockwise", "how to search", min_len(1))
-    space: str = _setting("stasgan", "what to search", min_len(1))
-    dataset: str = _setting("digits", "the real images", min_len(1))
-    objective: str = _setting("hinge", "the adversarial losses", min_len(1))
-    trainer: str = _setting("gan", "what trains a pair of networks", min_len(1))
-    evaluator: str = _setting("standard", "what measures a candidate", min_len(1))
-    executor: str = _setting("in-process", "where candidates run", min_len(1))
-    passes: tuple[str, ...] = _setting((), "transformations of built networks, by name")
-    preset: str = _setting("", "a named set of values of the space and the strategy")
-    seed: int = _setting(0, "decides every random draw", ge(0))
-    device: str = _setting("auto", "auto, cpu, cuda or cuda:N", _is_device)
-    out: str = _setting("", "folder of the run; empty: named after the run, in runs/")
-    budget: str = _setting("", "of the search, e.g. 600gmacs or 5min; empty: the strategy's plan",
-                           _is_budget)  # fmt: skip
-
-
-@frozen
-class EngineSettings:
-    """The section ``[engine]``: how the loop commits and when it gives up."""
-
-    commit_every: int = _setting(4, "strategy steps per committed generation", ge(1))
-    keep: int = _setting(2, "committed generations kept on disk", ge(2))
-    threads: int = _setting(
-        1, "CPU threads of one process; small networks are fastest with one", ge(1)
-    )
-    max_failures: int = _setting(20, "failed candidates after which the run fails", ge(0))
-
-
-@frozen
-class FinalSettings:
-    """The section ``[final]``: how the leaders are retrained from scratch and measured."""
-
-    leaders: int = _setting(1, "leaders retrained from scratch", ge(1))
-    steps: int = _setting(1200, "generator updates of the retraining", ge(1))
-    samples: int = _setting(2000, "generated images for the final metrics", gt(1))
-    evaluate: bool = _setting(True, "measure the winner on the test split")
-
-
 _SECTIONS: dict[str, type[Any]] = {
     "run": RunSettings,
     "engine": EngineSettings,
+    "search": SearchSettings,
     "final": FinalSettings,
 }
 
@@ -122,6 +64,7 @@ class Config:
     Attributes:
         run: the section ``[run]``.
         engine: the section ``[engine]``.
+        search: the section ``[search]``.
         final: the section ``[final]``.
         components: kind, or ``pass-`` and name of a network pass → settings of the picked
             component, None without settings.
@@ -130,6 +73,7 @@ class Config:
 
     run: RunSettings
     engine: EngineSettings
+    search: SearchSettings
     final: FinalSettings
     components: Mapping[str, Any] = field(hash=False)
     origins: Mapping[str, str] = field(hash=False, eq=False)
@@ -140,7 +84,7 @@ class Config:
 
     def values(self) -> dict[str, Any]:
         """Return dotted key → plain JSON value, for every value."""
-        sections = [("run", self.run), ("engine", self.engine), ("final", self.final)]
+        sections = [(name, getattr(self, name)) for name in _SECTIONS]
         sections += [(k, c) for k, c in self.components.items() if c is not None]
         return {
             f"{name}.{s.name}": plain(getattr(record, s.attribute))
@@ -339,6 +283,7 @@ def _assemble(
     return Config(
         run=records.pop("run"),
         engine=records.pop("engine"),
+        search=records.pop("search"),
         final=records.pop("final"),
         components={section: records.get(section) for section in components},
         origins={key: kept[key].origin if key in kept else "default" for key in known},

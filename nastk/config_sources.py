@@ -34,7 +34,7 @@ FLAGS = {
 RESERVED = ("PLUGINS", "BLOCK", "TRACE_HOOKS", "CACHE", "CACHE_DIR", "DATA_ROOT", "DEBUG")
 """``NASTK_…`` variables that are no configuration keys."""
 
-OWN = ("run", "engine", "final")
+OWN = ("run", "engine", "search", "final")
 """Sections that belong to no component."""
 PASS = "pass-"
 """Before the name of a network pass: its section, e.g. ``[pass-spectral-norm]``."""

@@ -17,6 +17,7 @@ TYPES: Mapping[str, str] = {
     "start": "the run begins: components, device, seed, budget, space",
     "stage": "a stage begins: search, retrain or evaluate",
     "trial": "a candidate was trained and measured, or failed",
+    "rung": "successive halving: all of a rung are measured, and who goes on",
     "step": "the current stage did one step: message, share, values",
     "leaders": "the strategy's best architectures at the end of the search",
     "finalist": "a leader was retrained from scratch and measured on validation, or failed",

@@ -17,6 +17,7 @@ class Ledger:
         trials: candidates entered.
         failures: candidates that failed.
         reused: candidates that were answered from memory at no cost.
+        saved: steps that were planned for candidates and not taken, because they were ended early.
         repeated: work done again after a kill, on top of ``phases``. It depends on when a process
             was killed, so it is neither saved with the state nor counted against a budget.
     """
@@ -27,6 +28,7 @@ class Ledger:
         self.trials = 0
         self.failures = 0
         self.reused = 0
+        self.saved = 0
         self.repeated = Cost()
 
     def enter(self, phase: str, cost: Cost, *, failed: bool = False) -> None:
@@ -55,6 +57,7 @@ class Ledger:
             "trials": self.trials,
             "failures": self.failures,
             "reused": self.reused,
+            "saved": self.saved,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -64,3 +67,4 @@ class Ledger:
         self.trials = int(state["trials"])
         self.failures = int(state["failures"])
         self.reused = int(state["reused"])
+        self.saved = int(state.get("saved", 0))

@@ -257,8 +257,13 @@ class Trial:
         status: ``ok`` or why it failed.
         evaluation: None when it failed.
         cost: what it cost, failed or not.
-        budget: the training that was asked for (its fidelity).
+        budget: the training that was asked for (its fidelity); scores of unlike budgets are
+            never ranked together.
         reason: one line of why it failed.
+        rung: 0-based rung of successive halving that this outcome belongs to, ``cost`` being that
+            of the rung alone; None: trained in one go.
+        parent: number of the candidate whose weights it began with; None: from scratch.
+        inherited: share of its parameters that came from there, 0 to 1.
     """
 
     number: int
@@ -268,6 +273,9 @@ class Trial:
     budget: Budget | None = None
     evaluation: Evaluation | None = None
     reason: str = ""
+    rung: int | None = None
+    parent: int | None = None
+    inherited: float = 0.0
 
     @property
     def ok(self) -> bool:

@@ -3,42 +3,46 @@
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
-from nastk.errors import NastkError, TrialError
-from nastk.evaluator import Candidate
+from nastk.attempts import (
+    CANDIDATES,
+    Attempt,
+    Job,
+    Outcome,
+    begin,
+    candidate_of,
+    measure,
+    reason_of,
+    status_of,
+)
+from nastk.errors import NastkError
 from nastk.executor import Executor, InProcess
+from nastk.inheritance import INHERIT, Estate
 from nastk.ledger import Ledger
 from nastk.randomness import Randomness
-from nastk.records import (
-    Architecture,
-    Budget,
-    Cost,
-    Evaluation,
-    Status,
-    Task,
-    Trial,
-    from_json,
-    to_json,
-)
-from nastk.trainer import Pair, Plan, Training
+from nastk.records import Architecture, Budget, Cost, Task, Trial, from_json, to_json
 
 if TYPE_CHECKING:
-    from nastk.dataset import Dataset, SplitName
+    from nastk.dataset import Dataset
     from nastk.evaluator import Evaluator
     from nastk.objective import Objective
     from nastk.space import SearchSpace
     from nastk.trainer import Trainer
 
-FAILURES = (TrialError, RuntimeError)
-"""What makes a candidate a failed one; anything else is a defect and ends the run."""
-
-CANDIDATES = "candidates"
-"""Ledger phase of the candidates that :meth:`Search.evaluate` trains."""
+__all__ = [
+    "CANDIDATES",
+    "Memory",
+    "Search",
+    "begin",
+    "candidate_of",
+    "measure",
+    "reason_of",
+    "status_of",
+]
 
 
 @define
@@ -48,18 +52,25 @@ class Memory:
     Attributes:
         trials: (fingerprint, budget) → the trial that was run for it.
         max_failures: failed candidates that the run bears.
+        estate: trained weights for later candidates; None: all begin from scratch.
     """
 
     trials: dict[str, Trial] = field(factory=dict)
     max_failures: int = 20
+    estate: Estate | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the trials."""
-        return {"trials": {key: to_json(trial) for key, trial in self.trials.items()}}
+        """Return the trials, and the weights that are kept."""
+        return {
+            "trials": {key: to_json(trial) for key, trial in self.trials.items()},
+            "estate": None if self.estate is None else self.estate.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the trials."""
+        """Restore what :meth:`state_dict` returned."""
         self.trials = {key: from_json(Trial, trial) for key, trial in state["trials"].items()}
+        if self.estate is not None:
+            self.estate.load_state_dict(state.get("estate") or [])
 
 
 def _ignore(kind: str, values: Mapping[str, Any]) -> None:
@@ -122,10 +133,11 @@ class Search:
         *,
         reuse: bool = True,
     ) -> list[Trial]:
-        """Train each architecture from scratch, measure it on validation, and record it.
+        """Train each architecture, measure it on validation, and record it.
 
         Candidate ``n`` draws from ``randomness.child("candidate/n")``, so its outcome does not
-        depend on when or where it runs.
+        depend on when or where it runs. Its weights begin from scratch, or, where the memory has
+        an estate, with those of the nearest candidate of the batches before.
 
         Args:
             architectures: complete ones of this space.
@@ -140,31 +152,90 @@ class Search:
         Raises:
             NastkError: more candidates failed than the run bears.
         """
-        seen = set(self.memory.trials) if reuse else set()
-        tasks = []
-        for task in enumerate(architectures, first_number):
-            if not (reuse and _key(task[1], budget) in seen):
-                tasks.append(task)
-                seen.add(_key(task[1], budget))
-        fresh = {number for number, _ in tasks}
-        outcomes = iter(self._run(tasks, budget))
-        trials = []
-        for number, architecture in enumerate(architectures, first_number):
-            key = _key(architecture, budget)
-            trial = (
-                self._enter(key, next(outcomes)) if number in fresh else self._recall(key, number)
-            )
-            self._record(trial)
-            trials.append(trial)
-        return trials
+        outcomes = self.attempt(architectures, self.attempts(budget), first_number, reuse=reuse)
+        return [outcome.trial for outcome in outcomes]
 
-    def _enter(self, key: str, trial: Trial) -> Trial:
+    def attempts(self, budget: Budget) -> Attempt:
+        """Return how candidates of this search are tried with ``budget`` each."""
+        attempt = Attempt(self.space, self.trainer, self.evaluator, self.randomness, budget)
+        return evolve(attempt, bequeaths=self.memory.estate is not None)
+
+    def attempt(
+        self,
+        architectures: Sequence[Architecture],
+        attempt: Attempt,
+        first_number: int = 0,
+        *,
+        reuse: bool = True,
+    ) -> list[Outcome]:
+        """Do as :meth:`evaluate`, in the way that ``attempt`` says.
+
+        What is answered from memory comes without state and bequest.
+        """
+        seen = set(self.memory.trials) if reuse else set()
+        jobs = []
+        for number, architecture in enumerate(architectures, first_number):
+            if not (reuse and attempt.key(architecture) in seen):
+                jobs.append(Job(number, architecture, self._heirloom(architecture)))
+                seen.add(attempt.key(architecture))
+        ran = iter(attempt.run(jobs, self.executor))
+        fresh = {job.number for job in jobs}
+        outcomes = []
+        for number, architecture in enumerate(architectures, first_number):
+            outcome = next(ran) if number in fresh else None
+            outcomes.append(self._enter(architecture, number, attempt, outcome))
+        return outcomes
+
+    def resume(
+        self, jobs: Sequence[Job], attempt: Attempt, origins: Sequence[Trial]
+    ) -> list[Outcome]:
+        """Train candidates further that were tried before, measure and record them.
+
+        Args:
+            jobs: with the states of their trainings.
+            attempt: its budget is what they reach, its ``done`` what they have.
+            origins: what came of each before; whom it inherited from is handed on.
+
+        Raises:
+            NastkError: more candidates failed than the run bears.
+        """
+        found = []
+        for outcome, origin in zip(attempt.run(jobs, self.executor), origins, strict=True):
+            trial = evolve(outcome.trial, parent=origin.parent, inherited=origin.inherited)
+            found.append(
+                self._enter(trial.architecture, trial.number, attempt, evolve(outcome, trial=trial))
+            )
+        return found
+
+    def _heirloom(self, architecture: Architecture) -> Any:
+        estate = self.memory.estate
+        return None if estate is None else estate.nearest(architecture)
+
+    def _enter(
+        self, architecture: Architecture, number: int, attempt: Attempt, outcome: Outcome | None
+    ) -> Outcome:
+        """Enter an outcome in ledger, memory and journal; None: it is known from memory."""
+        if outcome is None:
+            outcome = Outcome(self._recall(attempt.key(architecture), number), recalled=True)
+        else:
+            self._pay(outcome, attempt)
+            self.memory.trials[attempt.key(architecture)] = outcome.trial
+            if self.memory.estate is not None:
+                self.memory.estate.offer(outcome.trial, outcome.bequest)
+        self._record(outcome.trial)
+        return outcome
+
+    def _pay(self, outcome: Outcome, attempt: Attempt) -> None:
+        trial = outcome.trial
         failed = trial.status not in ("ok", "pruned")  # a pruned candidate did as it was told
-        self.memory.trials[key] = trial
-        self.ledger.enter(CANDIDATES, trial.cost, failed=failed)
-        self.ledger.trials += 1
+        copying = Cost(seconds=outcome.inheriting)
+        if copying != Cost():
+            self.ledger.enter(INHERIT, copying)
+        self.ledger.enter(attempt.phase, trial.cost - copying, failed=failed)
+        self.ledger.trials += not attempt.done
         self.ledger.failures += failed
-        return trial
+        if trial.status == "pruned" and attempt.budget.unit == "steps":
+            self.ledger.saved += round(attempt.budget.amount - attempt.done) - trial.cost.steps
 
     def _recall(self, key: str, number: int) -> Trial:
         known = self.memory.trials[key]
@@ -173,14 +244,6 @@ class Search:
         if not known.ok:
             reason = f"{reason}: {known.reason}"
         return evolve(known, number=number, cost=Cost(), reason=reason)
-
-    def _run(self, tasks: Sequence[tuple[int, Architecture]], budget: Budget) -> Iterable[Trial]:
-        attempt = Attempt(self.space, self.trainer, self.evaluator, self.randomness, budget)
-        if not self.evaluator.builds:
-            return predict(attempt, tasks)
-        if self.evaluator.together:
-            return judge(attempt, list(self.executor.map(attempt.train, tasks)))
-        return self.executor.map(attempt, tasks)
 
     def _record(self, trial: Trial) -> None:
         codes = self.space.encode(trial.architecture)
@@ -191,191 +254,3 @@ class Search:
                 f"candidates failed, expected at most {self.memory.max_failures}",
                 "see the reasons in candidates.jsonl, or raise engine.max_failures",
             )
-
-
-@frozen
-class Attempt:
-    """Everything needed to try one candidate, in any process.
-
-    Attributes:
-        space: the candidates' space.
-        trainer: builds and trains.
-        evaluator: measures.
-        randomness: of the run; only children and fixed streams are used.
-        budget: of each candidate.
-        split: real images to measure against.
-    """
-
-    space: SearchSpace
-    trainer: Trainer
-    evaluator: Evaluator
-    randomness: Randomness
-    budget: Budget
-    split: SplitName = "validation"
-
-    def __call__(self, task: tuple[int, Architecture]) -> Trial:
-        """Build, train and measure one (number, architecture); a failure is an outcome."""
-        return self._try(task, measured=True)[0]
-
-    def train(self, task: tuple[int, Architecture]) -> tuple[Trial, Candidate | None]:
-        """Build and train one, to be measured with others; no candidate where it failed."""
-        return self._try(task, measured=False)
-
-    def _try(
-        self, task: tuple[int, Architecture], *, measured: bool
-    ) -> tuple[Trial, Candidate | None]:
-        number, architecture = task
-        started = time.perf_counter()
-        trial = Trial(number, architecture, "ok", Cost(), self.budget)
-        training: Training | None = None
-        candidate: Candidate | None = None
-        try:
-            child = self.randomness.child(f"candidate/{number}")
-            horizon = round(self.budget.amount) if self.budget.unit == "steps" else None
-            plan = Plan(phase=CANDIDATES, horizon=horizon)
-            training = begin(self.trainer, self.space, architecture, plan, child)
-            training.advance(self.budget)
-            if measured:
-                evaluation = measure(
-                    self.evaluator, training, architecture, self.split, self.randomness
-                )
-                trial = evolve(trial, evaluation=evaluation)
-            else:
-                candidate = candidate_of(training, architecture)
-        except FAILURES as error:
-            trial = evolve(trial, status=status_of(error), reason=reason_of(error))
-        cost = Cost() if training is None else training.cost
-        trial = evolve(trial, cost=evolve(cost, seconds=time.perf_counter() - started))
-        return trial, candidate
-
-
-def begin(
-    trainer: Trainer,
-    space: SearchSpace,
-    architecture: Architecture,
-    plan: Plan,
-    randomness: Randomness,
-    prepare: Callable[[Pair], None] | None = None,
-) -> Training:
-    """Return the training of freshly built, derived networks of ``architecture``.
-
-    ``prepare`` may change them before it begins.
-    """
-    choices = architecture.choices
-    pair = Pair(
-        trainer.build(space, "generator", choices, randomness),
-        trainer.build(space, "discriminator", choices, randomness),
-        space,
-    )
-    if prepare is not None:
-        prepare(pair)
-    return trainer.begin(pair, plan, randomness)
-
-
-def measure(
-    evaluator: Evaluator,
-    training: Training,
-    architecture: Architecture,
-    split: SplitName,
-    randomness: Randomness,
-    **extra: Any,
-) -> Evaluation:
-    """Return what ``evaluator`` says of the networks in ``training``, averaged where kept.
-
-    The discriminator is put into evaluation mode for the time being; nothing advances.
-    """
-    discriminator: Any = training.pair.discriminator
-    was_training = bool(getattr(discriminator, "training", False))
-    if was_training:
-        discriminator.eval()
-    candidate = candidate_of(training, architecture, **extra)
-    try:
-        return evaluator.evaluate([candidate], split, randomness)[0]
-    finally:
-        if was_training:
-            discriminator.train()
-
-
-def candidate_of(training: Training, architecture: Architecture, **extra: Any) -> Candidate:
-    """Return what an evaluator sees of a training; the discriminator's mode is as it is."""
-    return Candidate(
-        architecture,
-        training.pair.space,
-        training.eval_generator(),
-        training.pair.discriminator,
-        weights="ema" if training.averaged else "live",
-        extra=extra,
-    )
-
-
-def judge(attempt: Attempt, trained: Sequence[tuple[Trial, Candidate | None]]) -> list[Trial]:
-    """Return the trials with what the evaluator says of all trained candidates together."""
-    candidates = [candidate for _, candidate in trained if candidate is not None]
-    for candidate in candidates:
-        discriminator: Any = candidate.discriminator
-        if getattr(discriminator, "training", False):
-            discriminator.eval()
-    started = time.perf_counter()
-    found = iter(_together(attempt, candidates))
-    share = Cost(seconds=(time.perf_counter() - started) / max(1, len(candidates)))
-    trials = []
-    for trial, own in trained:
-        if own is not None:
-            outcome = next(found)
-            trial = evolve(trial, cost=trial.cost + share)
-            if isinstance(outcome, Evaluation):
-                trial = evolve(trial, evaluation=outcome)
-            else:
-                trial = evolve(trial, status=status_of(outcome), reason=reason_of(outcome))
-        trials.append(trial)
-    return trials
-
-
-def _together(attempt: Attempt, candidates: Sequence[Candidate]) -> list[Evaluation | Exception]:
-    """Return an evaluation of each in one call; where that fails, the faults of the faulty ones."""
-    if not candidates:
-        return []
-    try:
-        return [*attempt.evaluator.evaluate(candidates, attempt.split, attempt.randomness)]
-    except FAILURES as error:
-        fault = error
-    if len(candidates) == 1:
-        return [fault]
-    alone = [_together(attempt, [candidate])[0] for candidate in candidates]
-    sound = [c for c, found in zip(candidates, alone, strict=True) if isinstance(found, Evaluation)]
-    if len(sound) == len(candidates):
-        return [fault for _ in candidates]
-    again = iter(_together(attempt, sound))
-    return [next(again) if isinstance(found, Evaluation) else found for found in alone]
-
-
-def predict(attempt: Attempt, tasks: Sequence[tuple[int, Architecture]]) -> list[Trial]:
-    """Return trials of an evaluator that scores architectures without building them."""
-    if not tasks:
-        return []
-    started = time.perf_counter()
-    candidates = [Candidate(architecture, attempt.space) for _, architecture in tasks]
-    evaluations = attempt.evaluator.evaluate(candidates, attempt.split, attempt.randomness)
-    cost = Cost(seconds=(time.perf_counter() - started) / len(tasks))
-    return [
-        Trial(number, architecture, "ok", cost, attempt.budget, evaluation)
-        for (number, architecture), evaluation in zip(tasks, evaluations, strict=True)
-    ]
-
-
-def status_of(error: Exception) -> Status:
-    """Return the status of a candidate that ended with ``error``."""
-    if isinstance(error, TrialError):
-        return error.status  # type: ignore[return-value]
-    memory = type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error)
-    return "out-of-memory" if memory else "crashed"
-
-
-def reason_of(error: Exception) -> str:
-    """Return one line of what went wrong."""
-    text = " ".join(str(error).split())[:300]
-    return text if isinstance(error, TrialError) else f"{type(error).__name__}: {text}"
-
-
-def _key(architecture: Architecture, budget: Budget) -> str:
-    return f"{architecture.fingerprint}/{budget.amount:.15g}/{budget.unit}"

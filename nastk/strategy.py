@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, field
 
@@ -98,17 +98,20 @@ class AskTellStrategy(Strategy):
     are told too, with their status.
 
     Attributes:
-        trials: all trials so far, in order.
+        trials: all trials so far, in order; all of one fidelity.
+        promoted: outcomes of some of them at larger budgets, in order (successive halving).
         objectives: metric name → direction; the first decides ``leaders``.
     """
 
     trials: list[Trial]
+    promoted: list[Trial]
 
     def __init__(self, *, candidates: int, budget: Budget, objectives: Mapping[str, str]) -> None:
         self.candidates = candidates
         self.budget = budget
         self.objectives = dict(objectives)
         self.trials = []
+        self.promoted = []
 
     @abstractmethod
     def ask(self) -> Sequence[Architecture]:
@@ -116,6 +119,22 @@ class AskTellStrategy(Strategy):
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Observe the outcome of a batch; ``self.trials`` already holds it."""
+
+    def tell_promoted(self, trials: Sequence[Trial]) -> None:
+        """Observe candidates told before at a larger budget; ``self.promoted`` holds them."""
+
+    def refuses(self, means: Literal["halving", "inherit"]) -> str:
+        """Return one line why a means of the section ``[search]`` will not do, else empty.
+
+        Asked before the start. With ``halving``, what is told are the outcomes of the first rung.
+        """
+        return ""
+
+    def order(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Return the successful ones of trials of one fidelity, best first."""
+        sign = self._sign()
+        good = [trial for trial in trials if self._is_scored(trial)]
+        return sorted(good, key=lambda t: (sign * self._score(t), t.number))
 
     def step(self) -> StepReport:
         """Ask, evaluate, tell."""
@@ -138,7 +157,10 @@ class AskTellStrategy(Strategy):
         )
 
     def leaders(self) -> list[Leader]:
-        """Return distinct successful architectures, best first by the first objective."""
+        """Return distinct successful architectures, those of larger budgets first.
+
+        Among equal budgets the better ones come first, as :meth:`order` says.
+        """
         return [
             Leader(t.architecture, self._score(t), self._objective_values(t))
             for t in self._ranked()
@@ -167,11 +189,31 @@ class AskTellStrategy(Strategy):
         values = {n: trial.evaluation.value(n) for n in self.objectives}
         return {n: v for n, v in values.items() if v is not None}
 
+    def _sign(self) -> float:
+        return 1.0 if next(iter(self.objectives.values())) == "minimise" else -1.0
+
+    def _is_scored(self, trial: Trial) -> bool:
+        found = trial.evaluation
+        return (
+            trial.ok and found is not None and found.value(next(iter(self.objectives))) is not None
+        )
+
     def _ranked(self) -> list[Trial]:
-        name, direction = next(iter(self.objectives.items()))
-        sign = 1.0 if direction == "minimise" else -1.0
-        seen: dict[str, Trial] = {}
-        for trial in self.trials:
-            if trial.ok and trial.evaluation and trial.evaluation.value(name) is not None:
-                seen.setdefault(trial.architecture.fingerprint, trial)
-        return sorted(seen.values(), key=lambda t: (sign * self._score(t), t.number))
+        """Return one trial per architecture, of its largest budget; fidelities stay apart."""
+        best: dict[str, Trial] = {}
+        for trial in (*self.trials, *self.promoted):
+            key = trial.architecture.fingerprint
+            known = best.get(key)
+            equal = known is None or _fidelity(trial) == _fidelity(known)
+            if known is None or (
+                not self._is_scored(known) if equal else _fidelity(trial) > _fidelity(known)
+            ):
+                best[key] = trial
+        apart: dict[float, list[Trial]] = {}
+        for trial in best.values():
+            apart.setdefault(_fidelity(trial), []).append(trial)
+        return [t for amount in sorted(apart, reverse=True) for t in self.order(apart[amount])]
+
+
+def _fidelity(trial: Trial) -> float:
+    return trial.budget.amount if trial.budget is not None else 0.0

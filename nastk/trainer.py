@@ -184,3 +184,26 @@ class Trainer(ABC):
 
         ``randomness`` belongs to the training from now on and is saved with it.
         """
+
+    def disinherits(self, space: SearchSpace) -> str:
+        """Return one line why weights cannot pass between architectures of ``space``, else empty.
+
+        Where it is empty, :meth:`bequest` and :meth:`inherit` work.
+        """
+        return f"trainer '{self.name}' passes no weights on"
+
+    def bequest(self, training: Training) -> Any:
+        """Return a copy of the live weights of both networks, a state tree."""
+        raise NotImplementedError
+
+    def inherit(self, pair: Pair, bequest: Any) -> float:
+        """Put into fresh networks what another candidate's have for them; draws nothing.
+
+        Args:
+            pair: mutated in place; its training has not begun.
+            bequest: what :meth:`bequest` returned for an architecture of the same space.
+
+        Returns:
+            Share of the pair's parameters that came from there, 0 to 1.
+        """
+        raise NotImplementedError

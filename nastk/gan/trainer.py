@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
+from torch import nn
 
 from nastk.data.resize import resized
 from nastk.dataset import Dataset, Split
@@ -17,12 +19,14 @@ from nastk.nn.choice import Network
 from nastk.nn.choice import build as build_network
 from nastk.nn.initialise import initialise
 from nastk.nn.quick import quicken
+from nastk.nn.snapshot import Snapshot
+from nastk.nn.transfer import transfer
 from nastk.objective import Objective
 from nastk.passes import NetworkPass
 from nastk.randomness import Randomness
 from nastk.records import Choices, Role
 from nastk.space import SearchSpace
-from nastk.trainer import Pair, Plan, Trainer
+from nastk.trainer import Pair, Plan, Trainer, Training
 
 
 class GanTrainer(Trainer):
@@ -112,6 +116,28 @@ class GanTrainer(Trainer):
         )
         return GanTraining(pair, plan, randomness, setting)
 
+    def disinherits(self, space: SearchSpace) -> str:
+        """Return nothing: weights pass between any two builds of a space."""
+        return ""
+
+    def bequest(self, training: Training) -> dict[str, Any]:
+        """Return snapshots of the live networks, as a state tree."""
+        pair = training.pair
+        snapshots = [Snapshot.take(n, pair.blocks) for n in (pair.generator, pair.discriminator)]
+        return {snapshot.role: snapshot.state_dict() for snapshot in snapshots}
+
+    def inherit(self, pair: Pair, bequest: Mapping[str, Any]) -> float:
+        """Put into fresh networks what another candidate's have for them; draws nothing."""
+        copied = total = 0
+        for network in (pair.generator, pair.discriminator):
+            left = Snapshot.from_state(bequest[network.role])
+            # Streams of its own: what constructors and passes draw is overwritten.
+            empty = self.build(pair.space, left.role, left.choices, Randomness(0, self.device))
+            report = transfer(left.network(pair.space, empty), network)
+            copied += _parameters(m for m in network.modules() if id(m) in report.inherited)
+            total += _parameters(network.modules())
+        return copied / total if total else 0.0
+
     def health_policy(self) -> HealthPolicy:
         """Return a fresh policy for one training."""
         return StandardHealth(self.config)
@@ -133,3 +159,9 @@ class GanTrainer(Trainer):
                 self._splits[tuple(whole[1:])] = self.dataset.split("train", self.device)
             self._splits[size] = resized(self._splits[tuple(whole[1:])], size[0], size[1])
         return self._splits[size]
+
+
+def _parameters(modules: Iterable[nn.Module]) -> int:
+    """Return the number of parameters that the modules hold themselves."""
+    own = {id(p): p.numel() for m in modules for p in m.parameters(recurse=False)}
+    return sum(own.values())

@@ -136,6 +136,7 @@ class TrainerConfig:
     """Settings of the toy trainer."""
 
     pause: float = field(default=0.0, metadata={"help": "seconds of sleep per step"})
+    bequeaths: bool = field(default=True, metadata={"help": "whether weights may be inherited"})
 
 
 class ToyTrainer(Trainer):
@@ -164,6 +165,22 @@ class ToyTrainer(Trainer):
     def begin(self, pair: Pair, plan: Plan, randomness: Randomness) -> ToyTraining:
         """Return the training of a pair of toy networks."""
         return ToyTraining(pair, plan, randomness, self.config.pause)
+
+    def disinherits(self, space: SearchSpace) -> str:
+        """Return why weights stay where they are, if the settings say so."""
+        return "" if self.config.bequeaths else super().disinherits(space)
+
+    def bequest(self, training: Training) -> Any:
+        """Return the weights of both networks."""
+        networks: tuple[Any, Any] = (training.pair.generator, training.pair.discriminator)
+        return [n.weights.copy() for n in networks]
+
+    def inherit(self, pair: Pair, bequest: Any) -> float:
+        """Take over all weights."""
+        networks: tuple[Any, Any] = (pair.generator, pair.discriminator)
+        for network, weights in zip(networks, bequest, strict=True):
+            network.weights = weights.copy()
+        return 1.0
 
 
 class ToyTraining(Training):

@@ -63,6 +63,18 @@ class RungTrainer(Trainer):
         """Return a training that may end early."""
         return RungTraining(self.inner.begin(pair, plan, randomness), self)
 
+    def disinherits(self, space: SearchSpace) -> str:
+        """Return what the other trainer says."""
+        return self.inner.disinherits(space)
+
+    def bequest(self, training: Training) -> Any:
+        """Return the other trainer's copy of the weights."""
+        return self.inner.bequest(training)
+
+    def inherit(self, pair: Pair, bequest: Any) -> float:
+        """Do as the other trainer."""
+        return self.inner.inherit(pair, bequest)
+
     def value(self, training: Training) -> float | None:
         """Return the first objective of a training as it stands; nothing advances."""
         found = measure(

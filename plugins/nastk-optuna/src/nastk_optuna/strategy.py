@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from attrs import define
@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from nastk.errors import ConfigError, NastkError, nearest
 from nastk.executor import InProcess
-from nastk.records import Architecture, Budget, Direction, Leader, Trial
+from nastk.records import Architecture, Budget, Direction, Trial
 from nastk.strategy import AskTellStrategy, StepReport
 from nastk_optuna import samplers
 from nastk_optuna.config import CommonConfig, Nsga2Config, RandomConfig, TpeConfig
@@ -126,19 +126,28 @@ class OptunaStrategy(AskTellStrategy):
             self._numbers.append(proposed.trial.number)
         self._pending = []
 
-    def leaders(self) -> list[Leader]:
-        """Return this run's candidates: the Pareto front first, then by the first objective."""
-        leaders = super().leaders()
+    def order(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Return successful candidates: the Pareto front first, then by the first objective."""
+        ranked = super().order(trials)
         if len(self.objectives) == 1:
-            return leaders
+            return ranked
         signs = [1.0 if d == "minimise" else -1.0 for d in self.objectives.values()]
-        complete = [x for x in leaders if len(x.objectives) == len(signs)]
+        values = [self._objective_values(trial) for trial in ranked]
+        complete = [i for i, found in enumerate(values) if len(found) == len(signs)]
         vectors = [
-            [s * x.objectives[n] for s, n in zip(signs, self.objectives, strict=True)]
-            for x in complete
+            [s * values[i][n] for s, n in zip(signs, self.objectives, strict=True)]
+            for i in complete
         ]
-        best = {id(complete[i]) for i in front(vectors)}
-        return sorted(leaders, key=lambda x: id(x) not in best)
+        best = {complete[i] for i in front(vectors)}
+        return [ranked[i] for i in sorted(range(len(ranked)), key=lambda i: i not in best)]
+
+    def refuses(self, means: Literal["halving", "inherit"]) -> str:
+        """Return why the pruner or a shared storage does not go with it, else empty."""
+        if means == "halving" and self._pruner_name() != "none":
+            return "strategy.pruner ends trainings too, use one of the two"
+        if self.config.storage:
+            return "strategy.storage is for scores of whole trainings from scratch"
+        return ""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the trials, and the whole study where the run keeps it itself."""
