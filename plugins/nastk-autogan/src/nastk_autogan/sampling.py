@@ -185,8 +185,9 @@ class Paths:
         """Return the path of the next batch."""
         if self._next >= len(self._drawn.order):
             self._drawn, self._next = self._draw(), 0
+        at = int(self._drawn.order[self._next])
         self._next += 1
-        return self._drawn.distinct[self._drawn.order[self._next - 1]]
+        return self._drawn.distinct[at]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the paths that are left, as codes (-1: no such decision)."""
@@ -214,7 +215,8 @@ class Paths:
 def _picked(edges: NDArray[np.float64], rng: np.random.Generator) -> Indices:
     """Return an index per row of cumulated chances, drawn by them; one number of ``rng`` each."""
     thrown = rng.random(len(edges))[:, None] * edges[:, -1:]
-    return np.minimum((edges <= thrown).sum(axis=1), edges.shape[1] - 1)
+    below: Indices = (edges <= thrown).sum(axis=1)
+    return below.clip(max=edges.shape[1] - 1)
 
 
 def _repaired(space: SearchSpace, choices: Choices) -> dict[str, str]:
