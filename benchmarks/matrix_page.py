@@ -83,7 +83,8 @@ Five strategies on three spaces, on digits (16x16, grey), seeds {", ".join(map(s
 search may spend {matrix.GMACS} GMACs (multiply-accumulates of training and scoring by the ledger's
 count; a backward pass counts as two forward ones). Its best architecture is then trained from
 scratch for {steps} steps and measured on the test split. MACs are counted, so equal budgets are
-equal on every machine; seconds are not, and are shown for orientation.
+equal on every machine; seconds are not, depend on what else a machine does, and are shown for
+orientation.
 {short}
 ```bash
 python -m benchmarks.matrix --out runs/matrix --page docs/matrix.md
