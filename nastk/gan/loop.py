@@ -234,7 +234,7 @@ class GanTraining(Training):
             raise ShapeError(
                 f"generator made images of shape {tuple(images.shape[1:])}, expected {self._image}"
             )
-        return images.float()
+        return images.float() if images.dtype == torch.bfloat16 else images
 
     def _score(self, images: Tensor) -> Scores:
         if self._plan.before_pass is not None:
