@@ -18,9 +18,17 @@ from nastk.testing import toys
 from nastk.testing.folders import result_files
 
 KILLS = 20
-FLAGS = {
+FLAGS: dict[str, dict[str, object]] = {
     "toy-random": {"strategy.candidates": 200, "strategy.steps": 10, "final.leaders": 2},
     "toy-growing": {"space.blocks": 12, "strategy.chunk": 50, "final.steps": 4000},
+    "toy-random in rungs": {
+        "strategy.candidates": 150,
+        "strategy.steps": 27,
+        "final.leaders": 2,
+        "search.halving": 3,
+        "search.brackets": 3,
+        "search.inherit": "nearest",
+    },
 }
 MOST_EVENTS = 6
 """Events that a session may write before its kill; the run has many times more in all."""
@@ -77,15 +85,16 @@ def kill_after(process: subprocess.Popen[str], folder: Path, count: int) -> bool
     return code != 0
 
 
-@pytest.mark.parametrize("strategy", list(FLAGS))
+@pytest.mark.parametrize("search", list(FLAGS))
 def test_run_killed_at_twenty_random_moments_ends_as_the_uninterrupted_one(
-    tmp_path: Path, strategy: str
+    tmp_path: Path, search: str
 ) -> None:
-    flags = {"final.steps": 1000, **FLAGS[strategy], "engine.commit_every": 1}
+    strategy = search.split()[0]
+    flags = {"final.steps": 1000, **FLAGS[search], "engine.commit_every": 1}
     flags["engine.max_failures"] = 1000
     engine.run(toys.config(strategy, **flags), toys.registry(), tmp_path / "whole")
     slow = {**toys.FLAGS, "run.strategy": strategy, **flags, "trainer.pause": PAUSE}
-    moments = random.Random(strategy)
+    moments = random.Random(search)
     killed = 0
     for _ in range(KILLS):
         at_work = moments.random() < 0.7
