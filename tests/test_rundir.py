@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nastk import rundir
 from nastk.errors import RunFolderError
 from nastk.rundir import RunFolder
 from nastk.testing.folders import content
@@ -243,3 +244,28 @@ def test_best_is_replaced_as_a_whole(tmp_path: Path) -> None:
         folder.replace_best(new)
     assert content(tmp_path / "r/best").keys() == {"metrics.json"}
     assert (tmp_path / "r/best/metrics.json").read_text() == "2"
+
+
+def test_everything_committed_is_on_the_disk_before_the_name_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    sync, rename = rundir._sync, Path.rename
+
+    def recorded(path: Path) -> None:
+        sync(path)
+        told.append(path.name)
+
+    def renamed(path: Path, target: Path) -> Path:
+        told.append("rename")
+        return rename(path, target)
+
+    with RunFolder.create(tmp_path / "r", {}) as folder:
+        folder.append("events", {})
+        monkeypatch.setattr(rundir, "_sync", recorded)
+        monkeypatch.setattr(Path, "rename", renamed)
+        folder.commit(1, STATES)
+    before, after = told[: told.index("rename")], told[told.index("rename") + 1 :]
+    files = {"engine.json", "stage.json", "stage.safetensors", "manifest.json"}
+    assert set(before[:-1]) == files | {"events.jsonl", "candidates.jsonl"}
+    assert (before[-1], after) == (".new-00001", ["generations"])

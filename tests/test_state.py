@@ -202,3 +202,31 @@ def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
     write_weights(tmp_path / "1", weights)
     write_weights(tmp_path / "2", dict(reversed(list(weights.items()))))
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_weights_have_the_bytes_that_the_librarys_own_way_with_tensors_gives(
+    tmp_path: Path,
+) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {
+        "plain": torch.arange(6.0).reshape(2, 3),
+        "last": torch.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last),
+        "part": torch.arange(9)[::2],
+        "scalar": torch.tensor(2, dtype=torch.int16),
+        "none": torch.zeros(0, 3, dtype=torch.bool),
+    }
+    write_weights(tmp_path / "ours.safetensors", tensors)
+    save_file({n: t.contiguous() for n, t in tensors.items()}, tmp_path / "theirs.safetensors")
+    ours, theirs = ((tmp_path / f"{n}.safetensors").read_bytes() for n in ("ours", "theirs"))
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
+def test_weights_of_types_that_arrays_lack_are_written(tmp_path: Path, dtype: torch.dtype) -> None:
+    from safetensors.torch import load_file
+
+    weights = {"half": torch.ones(3).to(dtype), "whole": torch.ones(2)}
+    write_weights(tmp_path / "w.safetensors", weights)
+    found = load_file(tmp_path / "w.safetensors")
+    assert all(same(found[name], weight) for name, weight in weights.items())
