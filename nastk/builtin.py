@@ -16,6 +16,13 @@ _OTHERS = [
         summary="one candidate after another in this process",
     ),
     Component(
+        kind="strategy",
+        name="fixed",
+        factory="nastk.fixed:FixedStrategy",
+        config="nastk.fixed:FixedConfig",
+        summary="no search: one given architecture is trained and measured",
+    ),
+    Component(
         kind="pass",
         name="spectral-norm",
         factory="nastk.nn.spectral:make",
@@ -26,5 +33,5 @@ _OTHERS = [
 
 @hookimpl
 def register_components() -> list[Component]:
-    """Return the data sets, objectives, trainers, evaluators, executors and passes."""
+    """Return the data sets, objectives, trainers, evaluators, passes and the rest."""
     return [*DATA, *GAN, *METRICS, *_OTHERS]

@@ -134,6 +134,8 @@ def resolve(
     file: str | Path | None = None,
     flags: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
+    fixed: Mapping[str, Given] | None = None,
+    base: Sequence[Mapping[str, Given]] = (),
 ) -> Config:
     """Return the configuration of a run.
 
@@ -143,6 +145,9 @@ def resolve(
         flags: dotted key → value or text.
         env: environment variables; None takes the process's own. ``NASTK_SEED`` sets ``run.seed``,
             ``NASTK_SPACE__GENERATOR_WIDTH`` sets ``space.generator_width``.
+        fixed: values that nothing beats.
+        base: layers between file and presets, the strongest first (a recipe, an earlier run); what
+            one says of a component lapses where a stronger one picks another.
 
     Raises:
         ConfigError: a section, key, preset or component is unknown, or a value does not fit;
@@ -150,10 +155,13 @@ def resolve(
         PluginError: a component cannot be loaded, or proposes values that do not exist.
     """
     user = [
+        fixed or {},
         from_flags(flags or {}),
         from_environment(os.environ if env is None else env),
         from_file(file) if file is not None else {},
     ]
+    for layer in base:
+        user.append(_without_repicked(layer, merge(user)))
     picked = merge(user)
     own = {f"{s}.{f.name}": f for s, cls in _SECTIONS.items() for f in settings_of(cls)}
     for key, given in picked.items():
@@ -231,6 +239,20 @@ def from_json(document: Any, registry: Registry) -> Config:
 
 
 # -- assembly ----------------------------------------------------------------------------------
+
+
+def _without_repicked(
+    layer: Mapping[str, Given], stronger: Mapping[str, Given]
+) -> dict[str, Given]:
+    """Return ``layer`` without what it says of components that ``stronger`` picks otherwise."""
+    lapsed = tuple(
+        f"{kind}."
+        for kind in KINDS
+        if (pick := layer.get(f"run.{kind}")) is not None
+        and str(stronger.get(f"run.{kind}", pick).value) != str(pick.value)
+    )
+    lapsed += (PASS,) if "run.passes" in stronger else ()
+    return {key: given for key, given in layer.items() if not key.startswith(lapsed)}
 
 
 def _component(registry: Registry, kind: str, given: Mapping[str, Given]) -> Component:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import field, frozen
 
 from nastk.errors import PluginError, nearest
+
+if TYPE_CHECKING:
+    from nastk.recipes import Recipe
 
 Kind = Literal[
     "space", "strategy", "trainer", "evaluator", "objective", "dataset", "executor", "pass"
@@ -35,6 +38,8 @@ class Component:
             strategy's beat the space's, and those the data set's.
         presets: preset name → dotted setting → value; stronger than ``defaults``.
         architectures: published architectures of a space, name → integer codes.
+        recipes: published trainings and searches in a space, name → recipe; names are unique over
+            all spaces.
     """
 
     kind: Kind
@@ -45,6 +50,7 @@ class Component:
     defaults: Mapping[str, Any] = field(factory=dict)
     presets: Mapping[str, Mapping[str, Any]] = field(factory=dict)
     architectures: Mapping[str, str] = field(factory=dict)
+    recipes: Mapping[str, Recipe] = field(factory=dict)
 
     def load_factory(self) -> Any:
         """Import and return the factory.

@@ -99,5 +99,14 @@ class FinalSettings:
 
     leaders: int = _setting(1, "leaders retrained from scratch", ge(1))
     steps: int = _setting(1200, "generator updates of the retraining", ge(1))
+    budget: str = _setting(
+        "", "length of the retraining in any unit, e.g. 64kimg or 5min; empty: steps", _is_budget
+    )
     samples: int = _setting(2000, "generated images for the final metrics", gt(1))
-    evaluate: bool = _setting(True, "measure the winner on the test split")
+    evaluate: bool = _setting(True, "measure the winner at the end, on the split of final.split")
+    split: Literal["test", "train"] = _setting(
+        "test",
+        "real images that the winner is measured against; train: as many papers do, the test split "
+        "stays closed",
+        in_(("test", "train")),
+    )

@@ -5,6 +5,7 @@ The engine drives all three the same way: one bounded step at a time, with all s
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 
 from nastk.assembly import World
 from nastk.best import write_best
+from nastk.config import parse_budget
 from nastk.dataset import SplitName
 from nastk.errors import TrialError
 from nastk.records import Architecture, Budget, Cost, Evaluation, Leader, from_json, to_json
@@ -30,7 +32,7 @@ OUTSIDE_BUDGET = (RETRAIN, EVALUATE)
 """Ledger phases that the search's budget does not cover."""
 
 CHUNK = 100
-"""Generator updates of one step of the final training."""
+"""Generator updates of one step of the final training, at most."""
 
 LEADERS_TOLD = 10
 """Leaders that the event ``leaders`` holds."""
@@ -135,10 +137,11 @@ class RetrainStage(Stage):
 
     def start(self, outcomes: Mapping[str, Any]) -> None:
         """Queue the leaders."""
+        self.length = final_length(self.world)
         self.queue = [from_json(Leader, x).architecture for x in outcomes["search"]["leaders"]]
         self.kept = outcomes["search"].get("kept")
         self.index = 0
-        self.trained = 0
+        self.trained = 0.0
         self.training: Training | None = None
         self.finalists: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
@@ -154,13 +157,12 @@ class RetrainStage(Stage):
         """Train the current leader for a chunk; measure it when its training is over."""
         if self.over:
             return StepReport("no leader to retrain", done=True)
-        total = self.world.config.final.steps
         training = self._current()
         before, progress = training.cost, None
         try:
-            progress = training.advance(Budget(min(CHUNK, total - self.trained)))
-            self.trained += CHUNK
-            if self.trained >= total:
+            progress = training.advance(Budget(updates_ahead(self.length, before)))
+            self.trained = spent_share(self.length, training.cost)
+            if self.trained >= 1.0:
                 self._measure(training)
         except (TrialError, RuntimeError) as error:
             self._close({"status": status_of(error), "reason": reason_of(error)})
@@ -213,7 +215,7 @@ class RetrainStage(Stage):
         if entry["status"] == "ok" and self._is_better(entry):
             assert self.training is not None
             self.best = {**entry, "training": self.training.state_dict()}
-        self.index, self.trained, self.training = self.index + 1, 0, None
+        self.index, self.trained, self.training = self.index + 1, 0.0, None
 
     def _is_better(self, entry: Mapping[str, Any]) -> bool:
         return self.best is None or self._rank(entry) < self._rank(self.best)
@@ -229,18 +231,18 @@ class RetrainStage(Stage):
         return value if known[name] == "minimise" else -value
 
     def _report(self, progress: Progress | None) -> StepReport:
-        total, wanted = self.world.config.final.steps, self.world.config.final.leaders
+        wanted = self.world.config.final.leaders
         good = sum(finalist["status"] == "ok" for finalist in self.finalists)
         return StepReport(
             message=f"retraining leader {min(self.index + 1, len(self.queue))}/{len(self.queue)}",
             done=self.over,
-            share=min(1.0, (good + min(1.0, self.trained / total)) / wanted),
+            share=min(1.0, (good + min(1.0, self.trained)) / wanted),
             values={} if progress is None else dict(progress.losses),
         )
 
 
 class EvaluateStage(Stage):
-    """Opens the test split once for the best finalist and writes ``best/``."""
+    """Measures the best finalist, on the test split unless told otherwise; writes ``best/``."""
 
     name = "evaluate"
 
@@ -290,10 +292,34 @@ class EvaluateStage(Stage):
         assert self.best is not None
         if not self.world.config.final.evaluate:
             return from_json(Evaluation, self.best["evaluation"])  # type: ignore[no-any-return]
-        return measure_final(self.world, training, architecture, "test")
+        return measure_final(self.world, training, architecture, self.world.config.final.split)
 
 
 STAGES: tuple[type[Stage], ...] = (SearchStage, RetrainStage, EvaluateStage)
+
+
+def final_length(world: World) -> Budget:
+    """Return how long a leader is retrained."""
+    final = world.config.final
+    return parse_budget(final.budget) if final.budget else Budget(final.steps)
+
+
+def spent_share(length: Budget, cost: Cost) -> float:
+    """Return the share of a training's length that ``cost`` is; 1 or more when it is over."""
+    return float(getattr(cost, length.unit)) / length.amount
+
+
+def updates_ahead(length: Budget, cost: Cost) -> int:
+    """Return the generator updates until the next look, at least 1 and at most :data:`CHUNK`.
+
+    What an update costs in units other than steps is known after the first one.
+    """
+    spent = float(getattr(cost, length.unit))
+    if length.unit == "steps":
+        return min(CHUNK, round(length.amount - spent))
+    if not spent:
+        return 1
+    return max(1, min(CHUNK, math.ceil((length.amount - spent) * cost.steps / spent)))
 
 
 def begin_final(world: World, architecture: Architecture, index: int, kept: Any = None) -> Training:
@@ -302,7 +328,9 @@ def begin_final(world: World, architecture: Architecture, index: int, kept: Any 
     What the search kept is given to the strategy to put into the networks.
     """
     child = world.search.randomness.child(f"final/{index}")
-    plan = Plan(phase=RETRAIN, horizon=world.config.final.steps)
+    length = final_length(world)
+    horizon = round(length.amount) if length.unit == "steps" else None
+    plan = Plan(phase=RETRAIN, horizon=horizon)
     search = world.search
 
     def prepare(pair: Pair) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +16,7 @@ from nastk.cli.common import (
     set_option,
     verbosity,
 )
-from nastk.errors import ConfigError, SpaceError, nearest
+from nastk.errors import ConfigError
 
 if TYPE_CHECKING:
     from nastk.archfile import ArchitectureFile
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from nastk.space import SearchSpace
 
 MAX_SIDE = 4096
-_CODES = re.compile(r"[\s\d/|,\[\]+-]*")
 _IMAGE = re.compile(r"(\d{1,4})x(\d{1,4})x(\d{1,4})")
 _EXAMPLES = """\b
 Examples:
@@ -36,8 +34,8 @@ Examples:
 
 
 @click.command("inspect", epilog=_EXAMPLES)
-@click.option("--space", "space_name", metavar="NAME", help="the space  [stasgan, or the file's]")
-@click.option("--arch", required=True, metavar="TEXT", help="a published name, codes, or a file")
+@click.option("--space", "space_name", metavar="NAME", help="the space  [that of --arch]")
+@click.option("--arch", required=True, metavar="TEXT", help="published name, codes, file or run")
 @click.option("--image", metavar="CxHxW", help="shape of a real image  [the space's usual one]")
 @click.option("--classes", metavar="N", help="number of classes  [the space's usual one]")
 @click.option("--preset", default="", metavar="NAME", help="a preset of the space")
@@ -64,28 +62,25 @@ def command(
     The same architecture gives the same fingerprint in every implementation, so that another one
     can be held against this.
     """
-    from nastk.archfile import load_architecture
-    from nastk.config import RunSettings, resolve_component
+    from nastk.archtext import read_architecture
+    from nastk.config import resolve_component
     from nastk.nn.inspect import inspect_architecture
 
     registry = ctx.ensure_object(App).registry
-    published = {n for e in registry for n in e.component.architectures}
-    file = None if arch in published or _CODES.fullmatch(arch) else _file(arch, published)
-    loaded = load_architecture(file) if file else None
-    name = space_name or (loaded.space if loaded else RunSettings().space)
-    component = registry.get("space", name).component
+    written = read_architecture(arch, registry, space_name or "", "--arch")
+    component, name = written.component, written.space
     config = resolve_component(
         registry,
         "space",
         name,
         flags=pairs(settings),
         preset=preset,
-        saved=loaded.settings if loaded else None,
+        saved=written.file.settings if written.file else None,
     )
-    task = _task(component, image, classes, loaded)
+    task = _task(component, image, classes, written.file)
     space: SearchSpace = component.load_factory()(config, task=task)
     blocks = _blocks(space, stage)
-    choices, codes = _choices(component, space, arch, loaded, blocks)
+    choices, codes = written.choices(space, blocks)
     document = {"space": name, "architecture": codes} | inspect_architecture(
         space, choices, blocks=blocks, fingerprints=fingerprint
     )
@@ -93,15 +88,6 @@ def command(
         print_json("inspection", document)
     else:
         _print(document)
-
-
-def _file(arch: str, published: set[str]) -> Path:
-    if "\0" in arch or not Path(arch).is_file():
-        raise SpaceError(
-            f"--arch: got '{arch[:80]}', expected a published name, integer codes or a file",
-            nearest(arch, published),
-        )
-    return Path(arch)
 
 
 def _task(
@@ -135,32 +121,6 @@ def _integer(flag: str, text: str, most: int) -> int:
 
 def _blocks(space: SearchSpace, stage: str | None) -> int | None:
     return None if stage is None else _integer("--stage", stage, space.blocks - 1) + 1
-
-
-def _choices(
-    component: Component,
-    space: SearchSpace,
-    arch: str,
-    loaded: ArchitectureFile | None,
-    blocks: int | None,
-) -> tuple[dict[str, str], str]:
-    """Return the choices that ``arch`` stands for, and its codes."""
-    if loaded is not None:
-        architecture = loaded.architecture(space)
-        return dict(architecture.choices), space.encode(architecture)
-    if arch not in component.architectures and not _CODES.fullmatch(arch):
-        raise SpaceError(
-            f"space '{space.name}' has no published architecture '{arch}'",
-            nearest(arch, component.architectures),
-        )
-    codes = component.architectures.get(arch, arch)
-    try:
-        architecture = space.parse(codes)
-    except SpaceError:
-        if blocks is None:
-            raise
-        return space.parse_prefix(codes, blocks), " ".join(codes.split())
-    return dict(architecture.choices), space.encode(architecture)
 
 
 def _print(document: dict[str, Any]) -> None:

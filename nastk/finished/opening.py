@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from nastk.archfile import ArchitectureFile, load_architecture
-from nastk.config import resolve_component
+from nastk.archfile import load_architecture
+from nastk.archtext import space_of
 from nastk.errors import RunFolderError, SpaceError
 from nastk.records import Architecture, Metric, Role, from_json
 from nastk.registry import Registry
@@ -66,18 +66,6 @@ class Finished:
         weights: dict[str, Any] = read_weights(self.path / f"{role}.safetensors", expected)
         network.load_state_dict(weights)
         return network.to(device).eval().requires_grad_(requires_grad=False)
-
-
-def space_of(file: ArchitectureFile, registry: Registry) -> SearchSpace:
-    """Return the space that an architecture file names, with its settings and task.
-
-    Raises:
-        UserError: no plugin has the space, or it refuses the settings or the task.
-    """
-    component = registry.get("space", file.space).component
-    config = resolve_component(registry, "space", file.space, saved=file.settings)
-    space: SearchSpace = component.load_factory()(config, task=file.task)
-    return space
 
 
 def open_finished(path: str | Path, registry: Registry) -> Finished:
