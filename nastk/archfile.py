@@ -66,12 +66,22 @@ def save_architecture(path: str | Path, space: SearchSpace, architecture: Archit
     Raises:
         SpaceError: it is no member of the space.
     """
+    document = architecture_document(space, architecture)
+    Path(path).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def architecture_document(space: SearchSpace, architecture: Architecture) -> dict[str, Any]:
+    """Return what the file of ``architecture`` says, as JSON data.
+
+    Raises:
+        SpaceError: it is no member of the space.
+    """
     architecture = space.architecture(architecture.choices)
     sides: dict[str, dict[str, str]] = {"generator": {}, "discriminator": {}}
     for name, option in architecture.choices.items():
         sides[space.decision(name).role][name] = option
     task = space.task
-    document = {
+    return {
         "schema": SCHEMA,
         "kind": "architecture",
         "space": space.name,
@@ -84,7 +94,6 @@ def save_architecture(path: str | Path, space: SearchSpace, architecture: Archit
         **sides,
         "codes": space.encode(architecture),
     }
-    Path(path).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def load_architecture(path: str | Path) -> ArchitectureFile:
@@ -94,8 +103,20 @@ def load_architecture(path: str | Path) -> ArchitectureFile:
         SpaceError: missing, over 1 MiB, no JSON, another schema or kind, or a key that is
             missing, unknown or of the wrong type; the message names file and key.
     """
+    return read_architecture(_document(path), path)
+
+
+def read_architecture(data: Mapping[str, Any], path: str | Path) -> ArchitectureFile:
+    """Return what a document of :func:`architecture_document` says, read strictly.
+
+    Args:
+        data: a JSON object.
+        path: of the file in which it stands, for messages.
+
+    Raises:
+        SpaceError: another schema or kind, or a key that is missing, unknown or of the wrong type.
+    """
     where = f"file {path}"
-    data = _read(path, where)
     if set(data) != set(_KEYS):
         odd = sorted(set(data) ^ set(_KEYS))[0]
         state = "unknown" if odd in data else "missing"
@@ -119,7 +140,8 @@ def load_architecture(path: str | Path) -> ArchitectureFile:
     )
 
 
-def _read(path: str | Path, where: str) -> dict[str, Any]:
+def _document(path: str | Path) -> dict[str, Any]:
+    where = f"file {path}"
     try:
         with Path(path).open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
@@ -128,6 +150,15 @@ def _read(path: str | Path, where: str) -> dict[str, Any]:
         raise SpaceError(f"{where}: cannot be read: {what}") from None
     if len(data) > MAX_BYTES:
         raise SpaceError(f"{where}: got more than {MAX_BYTES} bytes, expected an architecture")
+    return json_object(data, where)
+
+
+def json_object(data: bytes | str, where: str) -> dict[str, Any]:
+    """Return a JSON object, read strictly: no key twice, no NaN.
+
+    Raises:
+        SpaceError: no JSON, or no object; the message begins with ``where``.
+    """
     try:
         document = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError:

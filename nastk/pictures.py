@@ -20,13 +20,15 @@ GAP, GREY = 2, 96
 """Pixels below and to the right of each image, and their level."""
 
 
-def save_sheet(path: Path, images: Any) -> None:
-    """Write images as one PNG, row by row in a nearly square grid; equal images, equal bytes.
+def save_sheet(path: Path, images: Any, columns: int = 0, most: int = MAX_IMAGES) -> None:
+    """Write images as one PNG, row by row; equal images, equal bytes.
 
     Args:
         path: file to write, whole or not at all; its folder is made.
         images: ``(N, C, H, W)`` tensor or array in [-1, 1], N >= 1, C 1 or 3; values outside are
             clipped, NaN is black.
+        columns: images in a row; 0 for a nearly square grid.
+        most: further images are left out.
 
     Raises:
         ShapeError: another shape.
@@ -35,21 +37,23 @@ def save_sheet(path: Path, images: Any) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
-    Image.fromarray(grid(images)).save(new, format="png")
+    Image.fromarray(grid(images, columns, most)).save(new, format="png")
     new.replace(path)
 
 
-def grid(images: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def grid(
+    images: Any, columns: int = 0, most: int = MAX_IMAGES
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Return the sheet of :func:`save_sheet` as ``(H, W)`` or ``(H, W, 3)`` uint8."""
     import numpy as np
 
     array = images.detach().float().cpu().numpy() if hasattr(images, "detach") else images
-    array = np.nan_to_num(np.asarray(array, np.float64), nan=-1.0)[:MAX_IMAGES]
+    array = np.nan_to_num(np.asarray(array, np.float64), nan=-1.0)[:most]
     if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
         raise ShapeError(f"pictures: got shape {array.shape}, expected (N, 1 or 3, H, W)")
     levels = np.rint(np.clip(array * 127.5 + 127.5, 0, 255)).astype(np.uint8)
     n, channels, height, width = levels.shape
-    columns = int(np.ceil(np.sqrt(n)))
+    columns = columns or int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
     factor = max(1, -(-MIN_SIDE // height))
     levels = levels.repeat(factor, 2).repeat(factor, 3)

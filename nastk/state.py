@@ -104,10 +104,15 @@ def read_json(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
     return dict(document)
 
 
-def write_weights(path: Path, tensors: Mapping[str, Any]) -> None:
+def write_weights(path: Path, tensors: Mapping[str, Any], note: str = "") -> None:
     """Write tensors, or NumPy arrays, by name into one safetensors file; equal input, equal bytes.
 
     Shared memory is written once per name, gradients are not written.
+
+    Args:
+        path: file to write.
+        tensors: by name.
+        note: text to keep in the file's metadata under the key ``nastk``.
 
     Raises:
         NastkError: a value is neither tensor nor array.
@@ -115,15 +120,16 @@ def write_weights(path: Path, tensors: Mapping[str, Any]) -> None:
     for name, value in tensors.items():
         if not (_is_tensor(value) or _is_array(value)):
             raise NastkError(f"weights '{name}': got {type(value).__name__}, expected a tensor")
+    metadata = {"nastk": note} if note else None  # one key: the library orders keys at random
     if any(name in str(v.dtype) for v in tensors.values() for name in _NO_ARRAYS):
         from safetensors.torch import save_file as save_torch
 
-        save_torch({n: _own_tensor(v) for n, v in tensors.items()}, path)
+        save_torch({n: _own_tensor(v) for n, v in tensors.items()}, path, metadata)
     else:
         # Also of tensors: their own way takes twice as long to write the same bytes.
         from safetensors.numpy import save_file as save_numpy
 
-        save_numpy({n: _whole_array(v) for n, v in tensors.items()}, path)
+        save_numpy({n: _whole_array(v) for n, v in tensors.items()}, path, metadata)
 
 
 def plain_weights(network: Any) -> dict[str, Any]:
