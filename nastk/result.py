@@ -75,4 +75,15 @@ def trial_values(trial: Trial, codes: str) -> dict[str, Any]:
         "status": trial.status,
         "reason": trial.reason,
         "metrics": {} if found is None else {n: m.value for n, m in found.metrics.items()},
+        **_economy(trial),
     }
+
+
+def _economy(trial: Trial) -> dict[str, Any]:
+    """Return how a trial was trained for less than from scratch in one go; empty otherwise."""
+    told: dict[str, Any] = {}
+    if trial.rung is not None and trial.budget is not None:
+        told |= {"rung": trial.rung, "budget": trial.budget.amount}
+    if trial.parent is not None:
+        told |= {"parent": trial.parent, "inherited": trial.inherited}
+    return told
