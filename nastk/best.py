@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from nastk.space import SearchSpace
     from nastk.trainer import Training
 
+DRAWING = "drawing.json"
+
 
 def write_best(
     folder: RunFolder,
@@ -26,7 +28,8 @@ def write_best(
 
     ``architecture.json``, ``generator.safetensors`` (averaged weights where kept),
     ``discriminator.safetensors``, both as they take effect in eval mode, ``metrics.json`` with
-    every metric's card, and ``samples.png`` where the training has pictures.
+    every metric's card, ``samples.png`` where the training has pictures, and ``drawing.json``,
+    layers and connections for a report, where it knows them.
     """
     from nastk.archfile import save_architecture
 
@@ -43,4 +46,14 @@ def write_best(
     pictures = training.pictures()
     if pictures is not None:
         save_sheet(new / "samples.png", pictures)
+    drawing = _drawing(training)
+    if drawing is not None:
+        write_json(new / DRAWING, {"schema": SCHEMA, "kind": "drawing", **drawing})
     folder.replace_best(new)
+
+
+def _drawing(training: Training) -> dict[str, Any] | None:
+    try:
+        return training.drawing()
+    except Exception:  # a network of a stranger that cannot be traced is no reason to lose a run
+        return None

@@ -7,7 +7,7 @@
     candidates.jsonl         every candidate, in order
     generations/00008/       a committed state: <part>.json, <part>.safetensors, manifest.json
     sheets/00008.png         pictures of that generation
-    best/                    the winner: architecture, weights, metrics, pictures
+    best/                    the winner: architecture, weights, metrics, pictures, drawing
     sessions.jsonl           when which process worked here; no part of the result
     run.lock, holder.json    held while a process works here
 

@@ -142,6 +142,13 @@ class Training(ABC):
         """
         return None
 
+    def drawing(self) -> dict[str, Any] | None:
+        """Return what a drawing of both networks needs, as small JSON data, or None.
+
+        Asked once, for the winner; see :func:`nastk.nn.drawing.drawing`. Nothing advances.
+        """
+        return None
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Return networks, EMA, optimisers, data position, counters and RNGs."""

@@ -350,6 +350,13 @@ class GanTraining(Training):
         images: Tensor = self.eval_generator()(self._bank.drawn.condition)
         return images[:count]
 
+    def drawing(self) -> dict[str, Any]:
+        """Return layers and connections of both networks, as their space defines them."""
+        from nastk.nn.drawing import drawing
+
+        pair = self.pair
+        return drawing(pair.space, {**pair.generator.choices, **pair.discriminator.choices})
+
     # -- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
