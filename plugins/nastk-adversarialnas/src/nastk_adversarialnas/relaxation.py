@@ -101,6 +101,15 @@ class ChoiceWeights:
         """Return the logits as numbers, wasted ones last."""
         return {name: p.detach().tolist() for name, p in self.logits.items()}
 
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Return the softmax of each decision's logits: decision → option → share, 4 digits."""
+        found = {}
+        for name, logits in self.logits.items():
+            options = self.options[name]
+            p = torch.softmax(logits.detach()[: len(options)].double(), 0).tolist()
+            found[name] = {o: round(x, 4) for o, x in zip(options, p, strict=True)}
+        return found
+
     def entropy(self) -> float:
         """Return the mean entropy of the decisions' softmax, 1 for uniform and 0 for decided."""
         if not self.logits:

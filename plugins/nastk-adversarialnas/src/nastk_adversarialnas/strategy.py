@@ -35,6 +35,9 @@ from nastk_adversarialnas.space import FIRST, AdversarialSpace
 PHASE = "supernet"
 """Ledger phase of the search."""
 
+TOLD = 60
+"""Times, about, that the choice weights are told over a search."""
+
 ROLES: tuple[Role, ...] = ("generator", "discriminator")
 
 
@@ -100,6 +103,8 @@ class AdversarialStrategy(Strategy):
         done = self.steps >= config.steps
         if done or self.steps % config.derive_every == 0:
             self._derive()
+        if done or TOLD * self.steps // config.steps > TOLD * (self.steps - chunk) // config.steps:
+            self._tell_weights()
         return self._report({**self._state_of_play(), **progress.losses}, done)
 
     def leaders(self) -> list[Leader]:
@@ -267,6 +272,13 @@ class AdversarialStrategy(Strategy):
         self.derived.append((self.steps, choices))
         codes = self.space.encode(Architecture(self.space.name, choices))
         self.search.emit("derived", at=self.steps, codes=codes)
+
+    def _tell_weights(self) -> None:
+        """Journal the choice weights, for curves over the search."""
+        told: dict[str, dict[str, float]] = {}
+        for weights in self.weights.values():
+            told |= weights.shares()
+        self.search.emit("choice-weights", at=self.steps, weights=told)
 
     def _current_choices(self) -> dict[str, str]:
         """Return the choices that the choice weights amount to now, D's included."""
