@@ -6,6 +6,7 @@ and a scatter of the products to their pixels. It computes the same as the convo
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -64,11 +65,21 @@ def is_thin(conv: nn.Conv2d) -> bool:
     return plain_kind and square and fits and conv.out_channels <= THIN
 
 
+def _too_wide(conv: nn.Conv2d, x: Tensor) -> bool:
+    """Return whether the usual kernels win: channels last and back again, above two channels."""
+    return (
+        conv.out_channels > 2
+        and x.requires_grad
+        and torch.is_grad_enabled()
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
 class ThinConv2d(nn.Conv2d):
     """A convolution to few channels; parameters and their names are those of any other."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if plain() or type(x) is not Tensor or not is_thin(self):
+        if plain() or type(x) is not Tensor or not is_thin(self) or _too_wide(self, x):
             usual: Tensor = super()._conv_forward(x, weight, bias)
             return usual
         rows, columns = (int(p) for p in self.padding)
