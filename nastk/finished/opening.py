@@ -56,16 +56,34 @@ class Finished:
         return self._network("discriminator", device)
 
     def _network(self, role: Role, device: str) -> Network:
-        import torch
+        return rebuilt(
+            self.space, role, self.architecture, self.path / f"{role}.safetensors", device
+        )
 
-        from nastk.nn.choice import build_derived
 
-        with torch.random.fork_rng(devices=[]):  # what constructors draw is overwritten
-            network = build_derived(self.space, role, self.architecture.choices)
-        expected = {n: tuple(t.shape) for n, t in network.state_dict().items()}
-        weights: dict[str, Any] = read_weights(self.path / f"{role}.safetensors", expected)
-        network.load_state_dict(weights)
-        return network.to(device).eval().requires_grad_(requires_grad=False)
+def rebuilt(
+    space: SearchSpace, role: Role, architecture: Architecture, weights: Path, device: str = "cpu"
+) -> Network:
+    """Return a derived network with the weights of a safetensors file, in eval mode, no gradients.
+
+    Nothing is drawn from the global generators.
+
+    Raises:
+        RunFolderError: the file does not hold the weights of this network.
+    """
+    import torch
+
+    from nastk.nn.choice import build_derived
+
+    with torch.random.fork_rng(devices=[]):  # what constructors draw is overwritten
+        # Held against the file before memory is taken for sizes that a forged document may claim.
+        with torch.device("meta"):
+            outline = build_derived(space, role, architecture.choices)
+        expected = {n: tuple(t.shape) for n, t in outline.state_dict().items()}
+        tensors: dict[str, Any] = read_weights(weights, expected)
+        network = build_derived(space, role, architecture.choices)
+    network.load_state_dict(tensors)
+    return network.to(device).eval().requires_grad_(requires_grad=False)
 
 
 def open_finished(path: str | Path, registry: Registry) -> Finished:
