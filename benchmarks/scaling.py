@@ -49,6 +49,7 @@ AXES: dict[str, tuple[int, ...]] = {
 }
 """What grows while the rest of :class:`Setup` stays."""
 QUICK = {"options": (2, 3), "batch": (2, 4)}
+TICKS = (1, 2, 5, 10)
 MEANING = {
     "options": "convolutions to choose from on each of 15 edges",
     "blocks": "cells, each of which doubles the image's side",
@@ -134,8 +135,8 @@ def section(result: dict[str, Any]) -> str:
     base = Setup()
     return f"""A forward and a backward pass of the `adversarialnas` generator's supernet, built by
 the trainer with its defaults; what does not grow is {base.options} options, {base.blocks} cells,
-{base.width} channels, batches of {base.batch}, {base.size}×{base.size} pixels. The exponent k is
-that of the fit cost ∝ valueᵏ, from ratios to the first value: 1 is proportional, 0 is free. Fixed
+{base.width} channels, batches of {base.batch}, {base.size}×{base.size} pixels. The single path runs
+each choice's first option, which is a 1×1 convolution. The exponent k is that of the fit cost ∝ valueᵏ, from ratios to the first value: 1 is proportional, 0 is free. Fixed
 costs flatten it where the work is small.
 
 {table(head, rows)}
@@ -177,5 +178,6 @@ def figure(result: dict[str, Any], path: Path) -> None:
             panel.minorticks_off()
             panel.set_xlabel(axis)
         panels[0].set_ylabel("relative cost")
+        panels[0].set_yticks(TICKS, [f"{tick} ×" for tick in TICKS])
         panels[0].legend(frameon=False)
         drawn.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
