@@ -86,14 +86,37 @@ class TrainerConfig:
         "exclusive",
     )
     mask_channel: bool = _flag(False, "give the mask to the generator as a further channel")
-    precision: Literal["fp32", "bf16"] = _one_of(
-        "fp32", "of the networks' forward passes (bf16: autocast)", "fp32", "bf16"
+    precision: Literal["fp32", "tf32", "bf16"] = _one_of(
+        "fp32",
+        "of the networks' passes (tf32: CUDA's shorter products, elsewhere fp32; bf16: autocast)",
+        "fp32",
+        "tf32",
+        "bf16",
     )
-    forms: Literal["auto", "plain"] = _one_of(
+    compile: Literal["off", "on", "graphs"] = _one_of(
+        "off",
+        "run derived networks through torch.compile; graphs: with CUDA graphs on CUDA",
+        "off",
+        "on",
+        "graphs",
+    )
+    data: Literal["auto", "device", "host"] = _one_of(
         "auto",
-        "evaluate networks in faster forms that compute the same, or as they are defined",
+        "where training images stay; host: pinned, copied batch by batch; auto: host if too large",
+        "auto",
+        "device",
+        "host",
+    )
+    forms: Literal["auto", "plain", "merged", "ring", "single", "frequency"] = _one_of(
+        "auto",
+        "evaluate networks in faster forms that compute the same, or as they are defined (plain); "
+        "mixtures of convolutions in the form that suits a shape, or in the one named",
         "auto",
         "plain",
+        "merged",
+        "ring",
+        "single",
+        "frequency",
     )
     memory_format: Literal["auto", "contiguous", "channels_last"] = _one_of(
         "auto",

@@ -12,9 +12,11 @@ from nastk.data.resize import resized
 from nastk.dataset import Dataset, Split
 from nastk.errors import PairError
 from nastk.gan.config import TrainerConfig
+from nastk.gan.device import housed
 from nastk.gan.health import HealthPolicy, StandardHealth
 from nastk.gan.loop import GanTraining
 from nastk.gan.setting import Setting
+from nastk.nn.accelerate import accelerate
 from nastk.nn.choice import Network
 from nastk.nn.choice import build as build_network
 from nastk.nn.initialise import initialise
@@ -94,6 +96,7 @@ class GanTrainer(Trainer):
             network.to(memory_format=torch.channels_last)
         if self.config.forms != "plain":
             quicken(network)
+        accelerate(network, self.config.forms)
         return network
 
     def begin(self, pair: Pair, plan: Plan, randomness: Randomness) -> GanTraining:
@@ -142,6 +145,9 @@ class GanTrainer(Trainer):
         """Return a fresh policy for one training."""
         return StandardHealth(self.config)
 
+    def _housed(self, split: Split) -> Split:
+        return housed(split, torch.device(self.device), self.config.data)
+
     def _split(self, pair: Pair) -> Split:
         """Return the training split at the size of the pair's images, each size loaded once."""
         whole = self.dataset.shape
@@ -156,8 +162,10 @@ class GanTrainer(Trainer):
         size = tuple(image[1:])
         if size not in self._splits:
             if tuple(whole[1:]) not in self._splits:
-                self._splits[tuple(whole[1:])] = self.dataset.split("train", self.device)
-            self._splits[size] = resized(self._splits[tuple(whole[1:])], size[0], size[1])
+                self._splits[tuple(whole[1:])] = self._housed(self.dataset.split("train", "cpu"))
+            self._splits[size] = self._housed(
+                resized(self._splits[tuple(whole[1:])], size[0], size[1])
+            )
         return self._splits[size]
 
 

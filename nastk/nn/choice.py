@@ -13,13 +13,14 @@ A supernet runs one path (:meth:`Network.activate`) or a weighted mixture (:meth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nastk.errors import SpaceError
+from nastk.nn.forms import plain
 from nastk.records import Choices, Role
 from nastk.space import SearchSpace
 
@@ -35,6 +36,8 @@ class Selection:
         path: open decision → the active option.
         weights: open decision → ``(options,)`` mixture weights; empty in single-path use.
         running: open decision → the options whose modules run in a mixture; all where it lacks one.
+        turn: the forward pass under way, where mixtures are evaluated together
+            (:mod:`nastk.nn.accelerate`); else None.
     """
 
     def __init__(self) -> None:
@@ -42,6 +45,7 @@ class Selection:
         self.path: dict[str, str] = {}
         self.weights: dict[str, Tensor] = {}
         self.running: dict[str, frozenset[str]] = {}
+        self.turn: Any = None
 
     def open(self, decision: str, options: tuple[str, ...]) -> None:
         """Make ``decision`` an open choice; its first option becomes active."""
@@ -156,7 +160,10 @@ class Mixed(nn.Module):
         decision: the deciding decision.
         groups: per module, the options that it stands for.
         options: the modules.
+        edge: what is known of the modules where mixtures are evaluated together.
     """
+
+    edge: Any = None
 
     def __init__(
         self, decision: str, modules: Mapping[tuple[str, ...], nn.Module], selection: Selection
@@ -187,6 +194,11 @@ class Mixed(nn.Module):
         if weights is None:
             active = self.options[self.index(self._selection.path[self.decision])]
             return cast("Tensor | None", active(*inputs))
+        turn = self._selection.turn
+        if turn is not None:
+            if self.edge is not None and len(inputs) == 1:
+                return cast("Tensor | None", turn.mix(self.edge, inputs[0]))
+            inputs = turn.looked_at(inputs)
         order = self._selection.options[self.decision]
         running = self._selection.running.get(self.decision)
         total: Tensor | None = None
@@ -310,7 +322,10 @@ class Network(nn.Module):
         role: generator or discriminator.
         selection: its open choices; none for a derived network.
         choices: the decided decisions that shaped it.
+        mixtures: evaluates its mixtures together; None: each option by itself.
     """
+
+    mixtures: Any = None
 
     def __init__(self, body: nn.Module, role: Role, selection: Selection, choices: Choices) -> None:
         super().__init__()
@@ -326,7 +341,9 @@ class Network(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the output of the active path or of the mixture."""
-        return cast("Tensor", self.body(*inputs))
+        if self.mixtures is None or not self.selection.weights or plain():
+            return cast("Tensor", self.body(*inputs))
+        return cast("Tensor", self.mixtures.run(self.body, inputs))
 
     def activate(self, choices: Choices) -> None:
         """Run one path from now on."""

@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING, Literal, cast
+
+if TYPE_CHECKING:
+    import torch
+
+    from nastk.nn.frequency import Plane
+
+Form = Literal["merged", "ring", "single", "frequency"]
+"""How a mixture of convolutions is evaluated: :mod:`nastk.nn.merged`, :mod:`nastk.nn.frequency`."""
+
+CONVOLUTION = 1.6
+"""How much faster a convolution does its products than the transforms do theirs, on a CPU."""
 
 _PLAIN: ContextVar[bool] = ContextVar("plain forms", default=False)
 
@@ -22,3 +34,47 @@ def plain_forms() -> Iterator[None]:
 def plain() -> bool:
     """Return whether :func:`plain_forms` is in force."""
     return _PLAIN.get()
+
+
+def choose(
+    wanted: str, plane: Plane, batch: int, channels: tuple[int, int], taps: int, kind: str,
+    dtype: torch.dtype,
+) -> Form:
+    """Return the form for one group of convolutions; a rule of these arguments alone.
+
+    Args:
+        wanted: a form, or ``auto`` for the one with fewer products.
+        plane: sizes and taps.
+        batch: images.
+        channels: into and out of each convolution.
+        taps: that the combined kernel has.
+        kind: type of device.
+        dtype: that is computed in; frequencies need single or double precision.
+    """
+    exact = dtype.itemsize >= 4
+    if wanted == "auto":
+        few = CONVOLUTION * products(plane, batch, channels) < direct(plane, batch, channels, taps)
+        return "frequency" if kind == "cpu" and exact and few else "merged"
+    if wanted == "frequency" and not exact:
+        return "merged"
+    if wanted == "ring" and (not exact or min(plane.size) <= 4):
+        return "merged"  # oneDNN crashed on the ring's kernels in bf16 on 4 x 4
+    return cast("Form", wanted)
+
+
+def direct(plane: Plane, batch: int, channels: tuple[int, int], taps: int) -> float:
+    """Return the products of a convolution."""
+    return float(taps * plane.out[0] * plane.out[1] * batch * channels[0] * channels[1])
+
+
+def products(plane: Plane, batch: int, channels: tuple[int, int]) -> float:
+    """Return the products of the same in the frequency domain, all transforms included."""
+    half, whole = plane.frequencies
+    height, width = plane.size
+    rows, columns = len(plane.rows), len(plane.columns)
+    to = 2 * half * width * height + 4 * half * whole * height
+    back = 4 * half * plane.out[0] * whole + 2 * half * plane.out[0] * plane.out[1]
+    kernel = 2 * half * columns * rows + 4 * half * whole * rows
+    mixing = 4 * half * whole * batch
+    source, out = channels
+    return float((kernel + mixing) * source * out + batch * (to * source + back * out))

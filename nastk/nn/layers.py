@@ -253,7 +253,7 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(N, C, factor * H, factor * W)``."""
-        if self.quick and not plain():
+        if self.quick and isinstance(x, Tensor) and not plain():
             return Enlarged.of(x, self.factor, self.mode)
         return F.interpolate(x, scale_factor=float(self.factor), mode=self.mode)
 

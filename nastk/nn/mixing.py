@@ -1,0 +1,423 @@
+"""One pass through a network whose choices are mixed: what is shared between its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from attrs import define, field
+from torch import Tensor, nn
+
+from nastk.nn import frequency, merged
+from nastk.nn.choice import Mixed, Selection
+from nastk.nn.combine import (
+    Layout,
+    Normed,
+    combine,
+    gathered,
+    moved_vectors,
+    power_iterations,
+    vector_buffers,
+)
+from nastk.nn.doubling import Doubled, doubled, spread_of
+from nastk.nn.edges import Bundle, Edge, module_weights
+from nastk.nn.enlarged import Enlarged
+from nastk.nn.forms import Form, choose
+from nastk.nn.frequency import Plane
+from nastk.nn.linear import norm_of, taps
+from nastk.nn.pending import Convolved, Pending, Raised, Scaled, Term, looked_at
+
+
+@define(eq=False)
+class Combined:
+    """The combined kernel of one bundle in one pass.
+
+    Attributes:
+        layout: its taps.
+        grid: ``(columns * rows, out, in)``.
+        bias: ``(out,)`` or None.
+        vectors: buffers and what they become when the bundle is run.
+    """
+
+    layout: Layout
+    grid: Tensor
+    bias: Tensor | None
+    vectors: list[tuple[Tensor, Tensor]]
+
+
+@define(eq=False)
+class Seen:
+    """What was made of one feature map in this pass."""
+
+    x: Tensor
+    made: dict[object, Tensor] = field(factory=dict)
+
+
+class Pass:
+    """Evaluates the mixtures of one forward pass of a network.
+
+    Args:
+        selection: the network's.
+        edges: its linear choices.
+        form: wanted form.
+    """
+
+    def __init__(self, selection: Selection, edges: Sequence[Edge], form: str) -> None:
+        self._options = selection.options
+        self._mixture = dict(selection.weights)
+        self._chosen = dict(selection.running)
+        self._edges = edges
+        self._form = form
+        self._combined: dict[tuple[int, int], Combined] = {}
+        self._run: set[tuple[int, int]] = set()
+        self._raised: list[Raised] = []
+        self._seen: dict[int, Seen] = {}
+        self._moved: list[tuple[Tensor, Tensor]] = []
+
+    # -- a choice is called --------------------------------------------------------------------
+
+    def mix(self, edge: Edge, given: Any) -> Any:
+        """Return the mixture of an edge on one input; None where nothing is added."""
+        x = _tensor(given)
+        weights = self._weights(edge.mixed)
+        running = self._running(edge.mixed)
+        terms: list[Term] = []
+        for bundle in edge.bundles:
+            if any(i in running for i in bundle.members):
+                terms.append(Convolved(edge, bundle, x))
+                self._prepare(edge, bundle, x)
+        raised = [Raised(edge, activation, x) for activation in _activations(edge, running)]
+        self._raised += raised
+        terms += raised
+        for i in running:
+            scaled = self._scaled(edge, i, x)
+            if scaled is not None:
+                terms.append(Scaled(weights[i], scaled))
+        return Pending(self, terms) if terms else None
+
+    def _scaled(self, edge: Edge, i: int, x: Tensor) -> Tensor | None:
+        """Return the output of an option that is only weighed, None for others and nothing."""
+        option = edge.options[i]
+        if option.kind == "identity":
+            return x
+        if option.kind == "pool":
+            found: Tensor = option.module(self.usual(x))
+            return found
+        if option.kind == "other":
+            other: Any = option.module(x)
+            return None if other is None else _tensor(other)
+        return None
+
+    def _weights(self, mixed: Mixed) -> Tensor:
+        order = self._options[mixed.decision]
+        return module_weights(mixed, self._mixture[mixed.decision], order)
+
+    def _running(self, mixed: Mixed) -> list[int]:
+        running = self._chosen.get(mixed.decision)
+        return [
+            i
+            for i, group in enumerate(mixed.groups)
+            if running is None or not running.isdisjoint(group)
+        ]
+
+    # -- kernels -------------------------------------------------------------------------------
+
+    def _prepare(self, edge: Edge, bundle: Bundle, x: Tensor) -> None:
+        """Combine the kernels of a bundle, and of all that are alike, unless that is done."""
+        place = id(edge), bundle.members[0]
+        again = place in self._run
+        self._run.add(place)
+        if again:  # a module that runs twice iterates its norms twice
+            self.settle()
+        if again or bundle.loose:
+            self._combine([(edge, bundle)], x)
+        elif place not in self._combined:
+            self._combine(self._alike(edge, bundle), x)
+        self._moved += self._combined[place].vectors
+
+    def _alike(self, edge: Edge, bundle: Bundle) -> list[tuple[Edge, Bundle]]:
+        """Return the bundles that can be combined together with this one, itself among them."""
+        kind = self._kind(edge, bundle)
+        return [
+            (e, b)
+            for e in self._edges
+            if self._reached(e)
+            for b in e.bundles
+            if (id(e), b.members[0]) not in self._combined and self._kind(e, b) == kind
+        ]
+
+    def _kind(self, edge: Edge, bundle: Bundle) -> tuple[object, ...]:
+        norm = norm_of(self._convs(edge, bundle, bundle.members)[0])
+        training = norm is not None and norm.training
+        return (*bundle.key, tuple(self._members(edge, bundle)), training)
+
+    def _reached(self, edge: Edge) -> bool:
+        """Return whether all options around an edge run."""
+        return all(i in self._running(mixed) for mixed, i in edge.around)
+
+    def _members(self, edge: Edge, bundle: Bundle) -> list[int]:
+        running = self._running(edge.mixed)
+        return [i for i in bundle.members if i in running]
+
+    def _convs(self, edge: Edge, bundle: Bundle, members: Sequence[int]) -> list[nn.Conv2d]:
+        return [c for i in members if (c := edge.options[i].conv) is not None]
+
+    def _combine(self, group: Sequence[tuple[Edge, Bundle]], x: Tensor) -> None:
+        members = [self._members(e, b) for e, b in group]
+        convs = [c for (e, b), m in zip(group, members, strict=True) for c in self._convs(e, b, m)]
+        first = convs[: len(members[0])]
+        size = x.shape[2], x.shape[3]
+        layout = Layout(
+            tuple(taps(c, size)[0] for c in first), first[0].out_channels, first[0].in_channels
+        )
+        with torch.autocast(x.device.type, enabled=False):
+            kernels = gathered(convs, len(group))
+            norm = norm_of(first[0])
+            normed = None
+            if norm is not None:
+                normed = power_iterations(kernels, convs, layout, norm.training)
+            choice = self._choice(group, members)
+            grids, biases = combine(layout, convs, choice, normed, kernels)
+        for n, (e, b) in enumerate(group):
+            vectors = self._vectors(convs[n * len(first) : (n + 1) * len(first)], normed, layout, n)
+            bias = biases[n] if biases else None
+            self._combined[id(e), b.members[0]] = Combined(layout, grids[n], bias, vectors)
+
+    def _choice(
+        self, group: Sequence[tuple[Edge, Bundle]], members: Sequence[list[int]]
+    ) -> Tensor:
+        """Return the weights ``(edges, options)`` of what is combined."""
+        whole = torch.stack([self._weights(e.mixed) for e, _ in group])
+        return whole[:, members[0]]
+
+    @staticmethod
+    def _vectors(
+        convs: Sequence[nn.Conv2d], normed: Normed | None, layout: Layout, edge: int
+    ) -> list[tuple[Tensor, Tensor]]:
+        norm = norm_of(convs[0])
+        if normed is None or norm is None or not norm.training:
+            return []
+        buffers = [b for conv in convs for b in vector_buffers(conv)]
+        return list(zip(buffers, moved_vectors(normed, layout, edge), strict=True))
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Write the singular vectors of everything that was run back into their buffers."""
+        if self._moved:
+            torch._foreach_copy_([b for b, _ in self._moved], [v for _, v in self._moved])
+        self._moved = []
+
+    # -- a sum is used -------------------------------------------------------------------------
+
+    def evaluate(self, terms: Sequence[Term]) -> Tensor:
+        """Return the sum of ``terms`` as ``(N, C, H, W)``, its memory in any order."""
+        total: Tensor | None = None
+        convolved = [t for t in terms if isinstance(t, Convolved)]
+        for group in self._groups(convolved):
+            total = _plus(total, self._convolved(group))
+        for term in terms:
+            if isinstance(term, Raised):
+                total = _plus(total, self._doubled(term))
+            elif isinstance(term, Tensor):
+                total = _plus(total, _tensor(term))
+        total = _plus_bias(total, [b for t in convolved if (b := self._kernel(t).bias) is not None])
+        for term in terms:
+            if isinstance(term, Scaled):
+                total = _weighed(total, term)
+        assert total is not None
+        return total
+
+    def _groups(self, terms: Sequence[Convolved]) -> list[tuple[Plane, list[Convolved]]]:
+        groups: dict[Plane, list[Convolved]] = {}
+        for term in terms:
+            groups.setdefault(self._plane(term), []).append(term)
+        return list(groups.items())
+
+    def _kernel(self, term: Convolved) -> Combined:
+        return self._combined[id(term.edge), term.bundle.members[0]]
+
+    def _plane(self, term: Convolved) -> Plane:
+        layout = self._kernel(term).layout
+        conv = self._convs(term.edge, term.bundle, term.bundle.members)[0]
+        size = term.x.shape[2], term.x.shape[3]
+        out = taps(conv, size)[1]
+        return Plane(size, out, conv.stride[0], layout.rows, layout.columns)
+
+    def _convolved(self, group: tuple[Plane, list[Convolved]]) -> Tensor:
+        plane, terms = group
+        x, layout = terms[0].x, self._kernel(terms[0]).layout
+        dtype = _precision(x)
+        count = len({p for t in layout.taps for p in layout.places(t)})
+        channels = layout.source, layout.out
+        form = choose(self._form, plane, x.shape[0], channels, count, x.device.type, dtype)
+        if form == "frequency":
+            return self._by_frequency(plane, terms)
+        total: Tensor | None = None
+        for term in terms:
+            total = _plus(total, self._by_convolution(plane, term, form))
+        assert total is not None
+        return total
+
+    def _by_frequency(self, plane: Plane, terms: Sequence[Convolved]) -> Tensor:
+        with torch.autocast(terms[0].x.device.type, enabled=False):
+            pairs = []
+            for term in terms:
+                grid = self._kernel(term).grid
+                spectrum = self._spectrum(term.x, term.bundle.activation, plane, grid.dtype)
+                pairs.append((spectrum, frequency.kernel_spectrum(grid, plane)))
+            return frequency.inverse(frequency.mixed_channels(pairs), plane).permute(2, 3, 1, 0)
+
+    def _spectrum(
+        self, x: Tensor, activation: nn.Module | None, plane: Plane, dtype: torch.dtype
+    ) -> Tensor:
+        made = self._made(x)
+        key = "spectrum", repr(activation), plane
+        if key not in made:
+            flat = self._flat(x)
+            flat = flat if activation is None else activation(flat)
+            made[key] = frequency.spectrum(flat.to(dtype), plane)
+        return made[key]
+
+    def _by_convolution(self, plane: Plane, term: Convolved, form: Form) -> Tensor:
+        combined = self._kernel(term)
+        layout = combined.layout
+        assert form != "frequency"
+        found = merged.pieces(layout.taps, layout.rows, layout.columns, form)
+        x = self._activated(term.x, term.bundle.activation)
+        grid = combined.grid.to(_precision(x))
+        return merged.convolve(x.to(grid.dtype), grid, found, plane.stride, plane.out)
+
+    def _activated(self, x: Tensor, activation: nn.Module | None) -> Tensor:
+        made, key = self._made(x), ("activated", repr(activation))
+        if key not in made:
+            usual = self.usual(x)
+            made[key] = usual if activation is None else activation(usual)
+        return made[key]
+
+    def _doubled(self, term: Raised) -> Tensor:
+        """Return the result of an edge, and of all that wait for the same input, computed once."""
+        if term.value is None:
+            alike = [
+                r for r in self._raised
+                if r.x is term.x and repr(r.activation) == repr(term.activation)
+            ]  # fmt: skip
+            self._raised = [r for r in self._raised if r not in alike]
+            flat = self._flat(term.x)
+            flat = flat.to(_precision(flat))
+            values = doubled(flat, term.activation, [self._weighed_edge(r) for r in alike])
+            for each, value in zip(alike, values, strict=True):
+                each.value = value.permute(2, 3, 1, 0)
+        assert term.value is not None
+        return term.value
+
+    def _weighed_edge(self, term: Raised) -> Doubled:
+        found = Doubled()
+        weights = self._weights(term.edge.mixed)
+        for i in term.edge.raised(self._running(term.edge.mixed)):
+            option = term.edge.options[i]
+            if repr(option.activation) != repr(term.activation):
+                continue
+            assert option.conv is not None
+            point = option.conv.weight
+            if option.kind == "transposed":
+                assert isinstance(option.first, nn.ConvTranspose2d)
+                spread = spread_of(weights[i], option.first.weight, point)
+                found.spread = _plus(found.spread, spread)
+                continue
+            if option.conv.bias is not None:
+                found.bias = _plus(found.bias, weights[i] * option.conv.bias)
+            matrix = weights[i] * point.flatten(1)
+            if option.first.mode == "nearest":  # type: ignore[union-attr]
+                found.nearest = _plus(found.nearest, matrix)
+            else:
+                found.bilinear = _plus(found.bilinear, matrix)
+        return found
+
+    @staticmethod
+    def looked_at(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return inputs of a choice that runs as it is, nothing of them pending."""
+        found: tuple[Any, ...] = looked_at(inputs)
+        return found
+
+    # -- feature maps --------------------------------------------------------------------------
+
+    def usual(self, x: Tensor) -> Tensor:
+        """Return ``x`` with its channels last or in plain order in memory, copied once if need be."""
+        if x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last):
+            return x
+        made = self._made(x)
+        if "usual" not in made:
+            made["usual"] = x.contiguous(memory_format=torch.channels_last)
+        return made["usual"]
+
+    def _flat(self, x: Tensor) -> Tensor:
+        """Return ``x`` as ``(W, H, N, C)``, copied once if need be."""
+        made = self._made(x)
+        if "flat" not in made:
+            made["flat"] = x.permute(3, 2, 0, 1).contiguous()
+        return made["flat"]
+
+    def _made(self, x: Tensor) -> dict[object, Tensor]:
+        seen = self._seen.get(id(x))
+        if seen is None or seen.x is not x:
+            seen = self._seen[id(x)] = Seen(x)
+        return seen.made
+
+
+def _activations(edge: Edge, running: Sequence[int]) -> list[nn.Module]:
+    """Return the distinct activations of the running options that double the side."""
+    found = {repr(a): a for i in edge.raised(running) if (a := edge.options[i].activation)}
+    return list(found.values())
+
+
+def _tensor(x: Any) -> Tensor:
+    if isinstance(x, Pending):
+        return x.tensor()
+    if isinstance(x, Enlarged):
+        return x.whole()
+    assert isinstance(x, Tensor)
+    return x
+
+
+def _precision(x: Tensor) -> torch.dtype:
+    """Return the type that products with ``x`` are computed in here."""
+    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
+        return torch.get_autocast_dtype(x.device.type)
+    return x.dtype
+
+
+def _plus(total: Tensor | None, term: Tensor) -> Tensor:
+    return term if total is None else total + term
+
+
+def _plus_bias(total: Tensor | None, biases: Sequence[Tensor]) -> Tensor | None:
+    if total is None or not biases:
+        return total
+    bias = biases[0] if len(biases) == 1 else torch.stack(list(biases)).sum(0)
+    return total + bias.to(total.dtype)[:, None, None]
+
+
+def _weighed(total: Tensor | None, term: Scaled) -> Tensor:
+    """Return ``total`` + weight * x; the weight's gradient is summed in its own precision."""
+    weight, x = term.weight, term.x
+    if x.dtype != weight.dtype and x.dtype.itemsize < weight.dtype.itemsize:
+        product: Tensor = _Scale.apply(weight, x)  # type: ignore[no-untyped-call]
+        return _plus(total, product)
+    weight = weight.to(x.dtype)
+    return weight * x if total is None else torch.addcmul(total, x, weight)
+
+
+class _Scale(torch.autograd.Function):
+    """A scalar of full precision times a tensor of half precision."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, x)
+        return x * weight.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        weight, x = ctx.saved_tensors
+        inner = (grads[0].to(weight.dtype) * x.to(weight.dtype)).sum()
+        return inner, grads[0] * weight.to(x.dtype)
