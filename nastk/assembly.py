@@ -53,6 +53,7 @@ def assemble(config: Config, registry: Registry, device: str = "") -> World:
     Raises:
         UserError: a component is missing, refuses its data or cannot work with another.
     """
+    _check_length(config)
     make = _Maker(config, registry)
     device, _ = choose_device(device or config.run.device)
     use_threads(config.engine.threads)
@@ -85,6 +86,17 @@ def assemble(config: Config, registry: Registry, device: str = "") -> World:
     strategy = economised(strategy, config.search, search)
     budget = parse_budget(config.run.budget) if config.run.budget else None
     return World(config, search, strategy, tuple(used_entries(config, registry)), budget)
+
+
+def _check_length(config: Config) -> None:
+    """Refuse learning rates that fall over a length that is not known in updates."""
+    decay = getattr(config.component("trainer"), "lr_decay", "none")
+    budget = config.final.budget
+    if budget and decay != "none" and parse_budget(budget).unit != "steps":
+        raise PairError(
+            f"final.budget: got '{budget}' with trainer.lr_decay '{decay}', expected steps",
+            "give the length in steps, or set trainer.lr_decay=none",
+        )
 
 
 def used_entries(config: Config, registry: Registry) -> list[Entry]:
