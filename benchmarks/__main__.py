@@ -100,7 +100,8 @@ def _run(name: str, *, quick: bool, silent: bool) -> dict[str, Any]:
         keep(document)
     if not silent:
         module = load(name)
-        print(f"## {module.TITLE}\n\n{module.section(document['result'])}\n", flush=True)
+        said = page.wrapped(module.section(document["result"]).strip())
+        print(f"## {module.TITLE}\n\n{said}\n", flush=True)
     return document
 
 

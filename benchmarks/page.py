@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+WIDTH = 100
 HEAD = """# Performance
 
 What nastk's ways of computing cost against the plain ways, measured. Each section names the command
@@ -34,7 +36,19 @@ def rendered(found: Sequence[tuple[ModuleType, dict[str, Any]]]) -> str:
 def _section(module: ModuleType, document: dict[str, Any]) -> str:
     command = f"`python -m benchmarks {document['benchmark']}`"
     said = module.section(document["result"]).strip()
-    return f"## {module.TITLE}\n\n{command}, on {_machine(document['machine'])}.\n\n{said}\n"
+    text = f"{command}, on {_machine(document['machine'])}.\n\n{said}"
+    return f"## {module.TITLE}\n\n{wrapped(text)}\n"
+
+
+def wrapped(text: str) -> str:
+    """Return Markdown with its plain paragraphs filled to ``WIDTH`` columns."""
+    return "\n\n".join(_filled(part) for part in text.split("\n\n"))
+
+
+def _filled(part: str) -> str:
+    if part.startswith(("|", "!", "#", "-", "*", "`" * 3, "<")):
+        return part
+    return textwrap.fill(part, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _machine(machine: dict[str, Any]) -> str:

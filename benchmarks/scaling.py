@@ -136,8 +136,9 @@ def section(result: dict[str, Any]) -> str:
     return f"""A forward and a backward pass of the `adversarialnas` generator's supernet, built by
 the trainer with its defaults; what does not grow is {base.options} options, {base.blocks} cells,
 {base.width} channels, batches of {base.batch}, {base.size}×{base.size} pixels. The single path runs
-each choice's first option, which is a 1×1 convolution. The exponent k is that of the fit cost ∝ valueᵏ, from ratios to the first value: 1 is proportional, 0 is free. Fixed
-costs flatten it where the work is small.
+each choice's first option, which is a 1×1 convolution. The exponent k is that of the fit
+cost ∝ valueᵏ, from ratios to the first value: 1 is proportional, 0 is free. Fixed costs flatten it
+where the work is small.
 
 {table(head, rows)}
 

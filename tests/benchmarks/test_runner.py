@@ -69,6 +69,15 @@ def test_page_names_the_command_and_the_machine_beside_each_result(fake):
     assert "x 1.5" in text
 
 
+def test_paragraphs_are_filled_and_tables_left_alone():
+    wide = " | ".join(["a very wide cell"] * 9)
+    text = page.wrapped(f"one\ntwo {'three ' * 30}\n\n| {wide} |\n| --- |")
+    first, second = text.split("\n\n")
+    assert first.startswith("one two three")
+    assert max(map(len, first.splitlines())) <= page.WIDTH
+    assert second == f"| {wide} |\n| --- |"
+
+
 def test_performance_page_is_the_one_that_the_kept_results_make():
     renew = "python -m benchmarks --only-page --page docs/performance.md"
     assert PAGE.read_text(encoding="utf-8") == runner.rendered(), renew
