@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Generator
 
+HOST = "@cpu"
+"""End of the name of a torch stream that lives on the host whatever the device is."""
+
 
 def derive_seed(seed: int, name: str) -> int:
     """Return a 63-bit seed that depends on ``seed`` and ``name`` only."""
@@ -45,7 +48,10 @@ class Randomness:
         return self._numpy[name]
 
     def torch(self, name: str) -> Generator:
-        """Return the torch generator of stream ``name``, on the device."""
+        """Return the torch generator of stream ``name``, on the device.
+
+        A name that ends in ``@cpu`` is a stream on the host, for what must not wait for a device.
+        """
         if name not in self._torch:
             self._torch[name] = self.fixed(name)
         return self._torch[name]
@@ -57,7 +63,8 @@ class Randomness:
         """
         import torch
 
-        return torch.Generator(device=self.device).manual_seed(derive_seed(self.seed, name))
+        device = "cpu" if name.endswith(HOST) else self.device
+        return torch.Generator(device=device).manual_seed(derive_seed(self.seed, name))
 
     def child(self, name: str) -> Randomness:
         """Return fresh streams for one piece of work, derived from the seed and ``name``."""

@@ -56,17 +56,19 @@ def labelled(split: Split) -> Tensor:
 class Batches:
     """An endless sequence of batches of one split.
 
-    Nothing leaves the device and nothing waits for it.
+    Nothing waits for the device: images are drawn where they live, and pinned images of the host
+    are copied while the device works.
 
     Args:
-        split: on the training device.
+        split: on the training device, or on the host where it is too large for that.
         batch_size: images a batch, >= 1.
-        generator: on the same device; its state is saved by its owner. Advanced at the first
+        generator: where the images are; its state is saved by its owner. Advanced at the first
             batch of an epoch (every batch with replacement), and every batch with flips.
         replacement: draw each image independently; otherwise epochs, each a new permutation.
         flips: mirror each image left to right with probability one half.
         subset: ``(S,)`` indices to draw from; None: all.
         drop_last: leave out the last partial batch of an epoch (epochs only).
+        device: where batches go; None: where the images are.
 
     Raises:
         DataError: no images, batch size below 1, or fewer images than a batch with ``drop_last``.
@@ -82,8 +84,10 @@ class Batches:
         flips: bool = False,
         subset: Tensor | None = None,
         drop_last: bool = False,
+        device: torch.device | None = None,
     ) -> None:
         self.split = split
+        self.device = split.images.device if device is None else device
         self.batch_size = batch_size
         self._generator = generator
         self._replacement = replacement
@@ -107,8 +111,8 @@ class Batches:
         B is the batch size, less for the last batch of an epoch unless that is dropped.
         """
         chosen = self._draw() if self._replacement else self._advance()
-        images = to_float(self.split.images.index_select(0, chosen))
-        return self._mirrored(images), self.split.labels.index_select(0, chosen)
+        images = to_float(self._taken(self.split.images, chosen))
+        return self._mirrored(images), self._taken(self.split.labels, chosen)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the permutation of the epoch and the position in it, not the generator's state."""
@@ -130,6 +134,13 @@ class Batches:
         if not 0 <= position <= self._end or (not order.numel() and position != self._end):
             raise ShapeError(f"saved data position is {position}, expected 0 to {self._end}")
         self._order, self._position = order, position
+
+    def _taken(self, source: Tensor, chosen: Tensor) -> Tensor:
+        """Return rows on the device of the batches; from the host by way of pinned memory."""
+        rows = source.index_select(0, chosen)
+        if rows.device == self.device:
+            return rows
+        return rows.pin_memory().to(self.device, non_blocking=True)
 
     def _draw(self) -> Tensor:
         shape = (self.batch_size,)

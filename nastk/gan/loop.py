@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from nastk.data.batches import Batches
 from nastk.errors import PairError, ShapeError
 from nastk.gan.bill import Bill
+from nastk.gan.device import compiled, short_products
 from nastk.gan.inputs import Drawn, make_inputs
 from nastk.gan.modes import Modes, gradients, trained
 from nastk.gan.optimisers import adam, load_optimiser_state, make_average, optimiser_state
@@ -30,7 +31,7 @@ from nastk.gan.watch import Bank, Watch
 from nastk.nn.choice import Network
 from nastk.nn.snapshot import copied
 from nastk.objective import Exchange, Scores, as_scores
-from nastk.randomness import Randomness
+from nastk.randomness import HOST, Randomness
 from nastk.records import Budget, Cost, Role
 from nastk.trainer import Pair, Plan, Progress, Training
 
@@ -80,6 +81,8 @@ class GanTraining(Training):
         self._d_modes = Modes(pair.discriminator, None)
         self._average = make_average(self._g, plan.ema, self._config)
         self.averaged = self._average is not None
+        self._run_g = compiled(pair.generator, self._config.compile)
+        self._run_d = compiled(pair.discriminator, self._config.compile)
         self._batches = self._new_batches()
         self._watch = Watch(setting.health, setting.device)
         self._bill = Bill(pair.generator, pair.discriminator, self._image)
@@ -229,7 +232,7 @@ class GanTraining(Training):
         if self._plan.before_pass is not None:
             self._plan.before_pass("generator")
         with self._autocast():
-            images: Tensor = self.pair.generator(drawn.condition)
+            images: Tensor = self._run_g(drawn.condition)
         if tuple(images.shape[1:]) != self._image:
             raise ShapeError(
                 f"generator made images of shape {tuple(images.shape[1:])}, expected {self._image}"
@@ -237,15 +240,21 @@ class GanTraining(Training):
         return images.float() if images.dtype == torch.bfloat16 else images
 
     def _score(self, images: Tensor) -> Scores:
+        return self._scored_by(self._run_d, images)
+
+    def _score_again(self, images: Tensor) -> Scores:
+        """Score for an objective that needs further passes; they are paid for.
+
+        Never compiled: a gradient penalty differentiates twice, which compiled code cannot.
+        """
+        self._bill.extra += len(images)
+        return self._scored_by(self.pair.discriminator, images)
+
+    def _scored_by(self, run: Callable[..., Any], images: Tensor) -> Scores:
         if self._plan.before_pass is not None:
             self._plan.before_pass("discriminator")
         with self._autocast():
-            return as_scores(self.pair.discriminator(images))
-
-    def _score_again(self, images: Tensor) -> Scores:
-        """Score for an objective that needs further passes; they are paid for."""
-        self._bill.extra += len(images)
-        return self._score(images)
+            return as_scores(run(images))
 
     def _autocast(self) -> torch.autocast:
         on = self._config.precision == "bf16"
@@ -300,7 +309,7 @@ class GanTraining(Training):
 
     def _bank_values(self) -> Tensor:
         if self._bank is None:
-            self._bank = Bank(self._split, self._inputs, self._randomness)
+            self._bank = Bank(self._split, self._inputs, self._randomness, self._device)
         self._generator_mode(False)
         images = self._generate(self._bank.drawn)
         self._generator_mode(True)
@@ -313,6 +322,7 @@ class GanTraining(Training):
         """Set modes and gradient flags for training; leave everything as it was found."""
         g, d = {id(p) for p in self._g.values()}, {id(p) for p in self._d.values()}
         with (
+            short_products(self._config.precision == "tf32"),
             self._g_modes.kept(),
             self._d_modes.kept(),
             gradients(self.pair.generator.parameters(), lambda p: id(p) in g),
@@ -346,7 +356,7 @@ class GanTraining(Training):
     def pictures(self, count: int = 64) -> Tensor:
         """Return at most ``count`` images of the health policy's fixed inputs."""
         if self._bank is None:
-            self._bank = Bank(self._split, self._inputs, self._randomness)
+            self._bank = Bank(self._split, self._inputs, self._randomness, self._device)
         images: Tensor = self.eval_generator()(self._bank.drawn.condition)
         return images[:count]
 
@@ -396,12 +406,14 @@ class GanTraining(Training):
 
     def _new_batches(self) -> Batches:
         config = self._config
+        resident = self._split.images.device == self._device
         return Batches(
             self._split,
             config.batch_size,
-            generator=self._randomness.torch("data"),
+            generator=self._randomness.torch("data" if resident else f"data{HOST}"),
             replacement=config.sampling == "replacement",
             flips=config.flips,
             # A last batch of one image has no batch statistics.
             drop_last=config.sampling == "epoch" and len(self._split) >= config.batch_size,
+            device=self._device,
         )

@@ -34,11 +34,12 @@ class Bank:
     sees the same inputs.
     """
 
-    def __init__(self, split: Split, inputs: Inputs, randomness: Randomness) -> None:
+    def __init__(
+        self, split: Split, inputs: Inputs, randomness: Randomness, device: torch.device
+    ) -> None:
         n = min(BANK, len(split))
-        device = split.images.device
-        places = torch.linspace(0, len(split) - 1, n, device=device).long()
-        images = to_float(split.images[places])
+        places = torch.linspace(0, len(split) - 1, n, device=split.images.device).long()
+        images = to_float(split.images[places].to(device))
         self.drawn: Drawn = inputs.draw(images, n, randomness.fixed("health"))
         self._real_spread = spread(images)
 

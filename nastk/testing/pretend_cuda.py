@@ -271,6 +271,7 @@ def _cuda_module(devices: int) -> dict[str, Any]:
         "is_current_stream_capturing": lambda: False,
         "max_memory_allocated": lambda device=None: 0,
         "memory_allocated": lambda device=None: 0,
+        "mem_get_info": lambda device=None: (2**33, 2**33),
         "reset_peak_memory_stats": lambda device=None: None,
         "manual_seed": lambda seed: generators[0].manual_seed(seed),
         "manual_seed_all": seed_all,

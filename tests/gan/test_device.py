@@ -8,13 +8,18 @@ from typing import Any
 import pytest
 import torch
 
+from nastk.dataset import Split
+from nastk.gan.device import compiled, housed
 from nastk.gan.objectives import Hinge, SemiSupervised, WassersteinGP
+from nastk.nn.choice import build
 from nastk.objective import Exchange
 from nastk.records import Budget
 from nastk.testing.pretend_cuda import pretend_cuda
 from nastk.trainer import Plan
 
 CASES: list[dict[str, Any]] = [
+    {"data": "host", "flips": True},
+    {"data": "host", "sampling": "replacement", "precision": "tf32"},
     {"objective": Hinge()},
     {"objective": WassersteinGP(), "n_critic": 2},
     {"objective": SemiSupervised(), "d_update": "separate", "fakes_for_d": "eval"},
@@ -26,7 +31,9 @@ CASES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("kind", ["latent", "image"])
 @pytest.mark.parametrize(
-    "case", CASES, ids=["joint", "penalty", "separate", "frozen", "no-g", "no-d"]
+    "case",
+    CASES,
+    ids=["host", "host-drawn", "joint", "penalty", "separate", "frozen", "no-g", "no-d"],
 )
 def test_training_and_resuming_run_on_the_device(
     toy: SimpleNamespace, kind: str, case: dict[str, Any]
@@ -77,3 +84,69 @@ def test_weights_left_on_the_cpu_are_caught(toy: SimpleNamespace) -> None:
         training.pair.generator.body.last.to("cpu")
         with pytest.raises(RuntimeError, match="same device"):
             training.advance(Budget(1))
+
+
+def test_data_on_the_host_are_drawn_there_and_train_to_the_same_numbers_as_on_a_cpu(
+    toy: SimpleNamespace,
+) -> None:
+    here = toy.start()
+    here.advance(Budget(4))
+    with pretend_cuda():
+        there = toy.start(device="cuda", data="host")
+        there.advance(Budget(4))
+        assert "data@cpu" in there.state_dict()["randomness"]["torch"]
+        assert there._split.images.device.type == "cpu"
+
+
+@pytest.mark.parametrize(("home", "free", "where"), [
+    ("auto", 2**33, "cuda"), ("auto", 8, "cpu"), ("device", 8, "cuda"), ("host", 2**33, "cpu"),
+])  # fmt: skip
+def test_images_stay_on_the_host_where_asked_for_or_too_large(
+    monkeypatch: pytest.MonkeyPatch, home: Any, free: int, where: str
+) -> None:
+    split = Split("train", torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.zeros(4).long(), "")
+    with pretend_cuda():
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device=None: (free, free))
+        device = torch.device("cuda", 0)
+        found = housed(split, device, home)
+        assert found.images.device.type == found.labels.device.type == where
+        assert housed(found, device, home).images.device.type == where
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_products_are_shortened_only_where_asked_for_and_only_in_a_training(
+    toy: SimpleNamespace, precision: str
+) -> None:
+    seen = []
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    def look(_: int) -> None:
+        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+
+    toy.start(precision=precision, plan=Plan(path=look)).advance(Budget(1))
+    assert seen == [(precision == "tf32",) * 2]
+    assert before == (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+
+
+@pytest.mark.filterwarnings("default")  # the compiler looks where it warns itself
+def test_compiled_networks_train_to_the_same_numbers_and_supernets_are_left_alone(
+    toy: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = []
+    real = torch.compile
+
+    def traced(network: Any, mode: str, dynamic: bool) -> Any:
+        """Trace and guard for real, but leave code generation, which takes a minute, out."""
+        modes.append(mode)
+        return real(network, backend="aot_eager", dynamic=dynamic)
+
+    monkeypatch.setattr(torch, "compile", traced)
+    plain, fast = toy.start(), toy.start(compile="graphs")
+    supernet = build(toy.Space("latent"), "generator", {})
+    assert compiled(supernet, "on") is supernet
+    assert modes == ["reduce-overhead"] * 2
+    for training in (plain, fast):
+        training.advance(Budget(2))
+    ours, theirs = (t.state_dict()["discriminator"] for t in (fast, plain))
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5)
