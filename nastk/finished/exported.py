@@ -6,7 +6,6 @@ opening it executes nothing.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +68,7 @@ def export_safetensors(finished: Finished | Exported, path: Path) -> None:
     new = path.with_name(f".{path.name}.new")
     try:
         write_weights(new, weights, canonical_json(note))
-        os.replace(new, path)
+        new.replace(path)
     finally:
         new.unlink(missing_ok=True)
 

@@ -1,0 +1,197 @@
+"""A finished generator as an ONNX file: written only when ONNX Runtime makes the same of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from nastk.errors import ConfigError, NastkError
+from nastk.finished.exported import Exported
+from nastk.finished.inputs import trial_inputs
+from nastk.finished.onnx_model import INPUT, OPSET, OPSETS, need_tools, onnx_model, quantise
+from nastk.finished.opening import Finished
+from nastk.records import Metric
+from nastk.registry import Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+SAMPLES = 64
+FP32_LIMIT = 1e-5
+"""Largest difference of a pixel in [-1, 1] at which two fp32 implementations are the same."""
+INT8_LEAST = 30.0
+"""Decibels of signal to noise below which an int8 generator does not hold."""
+
+
+@frozen
+class OnnxReport:
+    """What is known of a written ONNX file.
+
+    Attributes:
+        path: of the file.
+        opset: operator set.
+        bytes: size of the file.
+        bytes_fp32: size of the fp32 file, the same unless int8 was asked for.
+        largest: difference of a pixel from PyTorch's, of the fp32 model.
+        samples: images compared, one by itself and the others in one batch.
+        inputs: what they were made of.
+        int8_decibels: signal-to-noise ratio of the int8 model against PyTorch; None for fp32.
+        left: operators with weights that stay fp32 in the int8 model, and how many.
+        latency: ``pytorch``, ``onnx-fp32`` and maybe ``onnx-int8`` → p50 and p95 with their cards.
+    """
+
+    path: Path
+    opset: int
+    bytes: int
+    bytes_fp32: int
+    largest: float
+    samples: int
+    inputs: str
+    int8_decibels: float | None
+    left: Mapping[str, int] = field(hash=False)
+    latency: Mapping[str, Mapping[str, Metric]] = field(hash=False)
+
+
+def export_onnx(
+    winner: Finished | Exported,
+    registry: Registry,
+    path: Path,
+    *,
+    int8: bool = False,
+    opset: int = OPSET,
+) -> OnnxReport:
+    """Write the generator as an ONNX file, whole or not at all, and return what was measured.
+
+    The file holds nothing that depends on this machine; equal generators give equal bytes.
+
+    Args:
+        winner: whose generator.
+        registry: holds the data set that a generator which completes images is tried on.
+        path: file to write, replaced where it is there.
+        int8: quantise the weights; activations are quantised while it runs.
+        opset: one of :data:`~nastk.finished.onnx_model.OPSETS`.
+
+    Raises:
+        ConfigError: the tools are not installed, or another opset.
+        NastkError: the exporter does not know the network, or its output differs by more than
+            :data:`FP32_LIMIT`, or int8 comes below :data:`INT8_LEAST`; nothing is written.
+    """
+    if opset not in OPSETS:
+        raise ConfigError(f"--opset: got {opset}, expected {OPSETS[0]} to {OPSETS[-1]}")
+    need_tools()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain, small = (path.with_name(f".{path.name}.{kind}.new") for kind in ("fp32", "int8"))
+    try:
+        report = _export(winner, registry, plain, small if int8 else None, opset, path)
+        (small if int8 else plain).replace(path)
+    finally:
+        plain.unlink(missing_ok=True)
+        small.unlink(missing_ok=True)
+    return report
+
+
+def _export(
+    winner: Finished | Exported,
+    registry: Registry,
+    plain: Path,
+    small: Path | None,
+    opset: int,
+    path: Path,
+) -> OnnxReport:
+    generator = winner.generator()
+    plain.write_bytes(onnx_model(winner, generator, opset).SerializeToString())
+    fed = trial_inputs(winner, registry, SAMPLES)
+    expected = _by_torch(generator, fed.condition)
+    largest = _largest(_session(plain), fed.condition, expected)
+    if not largest <= FP32_LIMIT:
+        raise NastkError(
+            f"{path}: ONNX Runtime's images differ from PyTorch's by {largest:.2g}, expected at "
+            f"most {FP32_LIMIT:g}; nothing was written"
+        )
+    networks = {"pytorch": generator, "onnx-fp32": _as_module(_session(plain))}
+    decibels, left = None, {}
+    if small is not None:
+        left = quantise(plain, small)
+        decibels = _decibels(_session(small), fed.condition, expected, path)
+        networks["onnx-int8"] = _as_module(_session(small))
+    return OnnxReport(
+        path=path,
+        opset=opset,
+        bytes=(small or plain).stat().st_size,
+        bytes_fp32=plain.stat().st_size,
+        largest=largest,
+        samples=SAMPLES,
+        inputs=fed.source,
+        int8_decibels=decibels,
+        left=left,
+        latency={name: _latency(n, winner.space.input.shape) for name, n in networks.items()},
+    )
+
+
+def _by_torch(generator: nn.Module, inputs: Tensor) -> np.ndarray[Any, Any]:
+    import numpy as np
+    import torch
+
+    with torch.no_grad():
+        return np.asarray(generator(inputs).numpy())
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _by_runtime(session: Any, inputs: Tensor) -> np.ndarray[Any, Any]:
+    """Return the images of one input by itself and of the others in one batch."""
+    import numpy as np
+
+    parts = [session.run(None, {INPUT: part.numpy()})[0] for part in (inputs[:1], inputs[1:])]
+    return np.concatenate(parts)
+
+
+def _largest(session: Any, inputs: Tensor, expected: np.ndarray[Any, Any]) -> float:
+    import numpy as np
+
+    return float(np.abs(_by_runtime(session, inputs).astype(np.float64) - expected).max())
+
+
+def _decibels(session: Any, inputs: Tensor, expected: np.ndarray[Any, Any], path: Path) -> float:
+    """Return the signal-to-noise ratio of images in [-1, 1] against PyTorch's."""
+    import numpy as np
+
+    error = np.square(_by_runtime(session, inputs).astype(np.float64) - expected).mean()
+    found = math.inf if error == 0 else float(10 * np.log10(4.0 / error))
+    if not found >= INT8_LEAST:
+        raise NastkError(
+            f"{path}: int8 does not hold for this generator: {found:.1f} dB against PyTorch, "
+            f"expected at least {INT8_LEAST:g}; nothing was written",
+            "export it without --int8",
+        )
+    return found
+
+
+def _as_module(session: Any) -> nn.Module:
+    """Return the session as a module, so that both are timed by the same hand."""
+    import torch
+    from torch import nn
+
+    class Session(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.from_numpy(session.run(None, {INPUT: x.numpy()})[0])
+
+    return Session()
+
+
+def _latency(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Metric]:
+    from nastk.metrics.latency import measure_latency
+
+    return measure_latency(network, shape)
