@@ -129,15 +129,29 @@ def set_option(function: F) -> F:
 
 def run_options(function: F) -> F:
     """Add ``--set`` and a flag for each of :data:`nastk.config.FLAGS`; see :func:`flags_of`."""
-    for key, flag in reversed(FLAGS.items()):
-        function = click.option(
-            flag,
-            metavar="TEXT",
-            help=_HELP[flag],
-            expose_value=False,
-            callback=partial(_remember, key),
-        )(function)
-    return set_option(function)
+    return flag_options(*FLAGS)(function)
+
+
+def flag_options(*keys: str, **helps: str) -> Callable[[F], F]:
+    """Return a decorator that adds ``--set`` and the flags of some of :data:`FLAGS`.
+
+    Args:
+        keys: dotted keys, in the order of the help.
+        helps: last part of a key → help in place of the usual one.
+    """
+
+    def add(function: F) -> F:
+        for key in reversed(keys):
+            function = click.option(
+                FLAGS[key],
+                metavar="TEXT",
+                help=helps.get(key.partition(".")[2], _HELP[FLAGS[key]]),
+                expose_value=False,
+                callback=partial(_remember, key),
+            )(function)
+        return set_option(function)
+
+    return add
 
 
 def _remember(key: str, ctx: click.Context, _: click.Parameter, value: str | None) -> None:

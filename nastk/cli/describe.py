@@ -14,16 +14,31 @@ if TYPE_CHECKING:
     from nastk.registry import Entry
 
 
-@click.command("describe", epilog="\b\nExample:\n  nastk describe space stasgan\n")
+_EXAMPLES = """\b
+Examples:
+  nastk describe space stasgan
+  nastk describe recipe autogan-cifar10
+"""
+
+
+@click.command("describe", epilog=_EXAMPLES)
 @click.argument("kind")
 @click.argument("name")
 @json_option
 @verbosity
 @click.pass_context
 def command(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
-    """Show settings with types and defaults, presets and published architectures."""
+    """Show settings with types and defaults, presets and published architectures.
+
+    KIND is that of a component, or recipe.
+    """
+    if kind == "recipe":
+        _recipe(ctx, name, as_json)
+        return
     if kind not in KINDS:
-        raise ConfigError(f"there is no kind of component '{kind}'", nearest(kind, KINDS))
+        raise ConfigError(
+            f"there is no kind of component '{kind}'", nearest(kind, (*KINDS, "recipe"))
+        )
     document = _document(ctx.ensure_object(App).registry.get(kind, name))
     if as_json:
         print_json("component", document)
@@ -51,6 +66,31 @@ def _document(entry: Entry) -> dict[str, Any]:
         "presets": plain(component.presets),
         "architectures": plain(component.architectures),
     }
+
+
+def _recipe(ctx: click.Context, name: str, as_json: bool) -> None:
+    from nastk.cli.execute import shown
+    from nastk.cli.reproduce import figure_document, print_figures
+    from nastk.recipes import find_recipe
+    from nastk.settings import plain
+
+    named = find_recipe(ctx.ensure_object(App).registry, name)
+    recipe = named.recipe
+    facts = {"space": named.space, "architecture": recipe.architecture, "source": recipe.source,
+             "strategy": recipe.strategy, "distribution": named.distribution}  # fmt: skip
+    figures = [figure_document(figure) for figure in recipe.figures]
+    values = plain(recipe.values)
+    if as_json:
+        lists = {"values": values, "figures": figures, "notes": list(recipe.notes)}
+        print_json("recipe", {"name": name, "summary": recipe.summary, **facts, **lists})
+        return
+    click.echo(f"recipe {name}: {recipe.summary}")
+    print_table([(key, value) for key, value in facts.items() if value])
+    click.echo("\nsettings")
+    print_table([(f"  {key}", shown(value)) for key, value in values.items()])
+    print_figures(figures)
+    for line in recipe.notes:
+        click.echo(f"note: {line}")
 
 
 def _print(document: dict[str, Any]) -> None:

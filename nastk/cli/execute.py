@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,49 @@ from nastk.cli.interrupts import interrupts
 from nastk.records import SCHEMA, Cost, Metric, to_json
 
 if TYPE_CHECKING:
+    from nastk.config import Config
     from nastk.engine import Result, StopRequest
     from nastk.events import Sink
 
 NOTHING_FOUND = 3
+
+
+def on_device(config: Config) -> Config:
+    """Return ``config`` with the device that there is; says so where it is not the one wanted."""
+    from nastk.device import choose_device
+
+    device, remark = choose_device(config.run.device)
+    if remark:
+        say(remark)
+    wanted = f"{config.run.device} ({config.origins['run.device']})"
+    return config.with_run(wanted, device=device) if device != config.run.device else config
+
+
+def free_folder(config: Config, what: str) -> Path:
+    """Return the folder asked for, checked, or the first free one named after the run.
+
+    Args:
+        config: of the run.
+        what: first word of the name, e.g. the strategy's.
+
+    Raises:
+        RunFolderError: the folder asked for holds something.
+    """
+    from nastk.rundir import check_free
+
+    if config.run.out:
+        check_free(Path(config.run.out))
+        return Path(config.run.out)
+    base = usual_folder(config, what)
+    names = chain([base], (base.with_name(f"{base.name}-{i}") for i in count(2)))
+    return next(path for path in names if not path.exists())
+
+
+def usual_folder(config: Config, what: str) -> Path:
+    """Return the folder asked for, or the one that is named after the run, taken or not."""
+    run = config.run
+    name = f"{what}-{run.space}-{run.dataset}-{run.seed}"
+    return Path(run.out) if run.out else Path("runs", name)
 
 
 def execute(app: App, as_json: bool, work: Callable[[Sequence[Sink], StopRequest], Result]) -> int:
@@ -111,12 +151,17 @@ def print_ledger(ledger: Mapping[str, Cost]) -> None:
 def _metric_row(metric: Metric) -> tuple[str, str, str, str]:
     value = "none" if metric.value is None else f"{metric.value:.5g}"
     spread = "" if metric.spread is None else f" ± {metric.spread:.2g}"
+    return metric.name, value + spread, *reading(metric)
+
+
+def reading(metric: Metric) -> tuple[str, str]:
+    """Return which way a metric is better, and the chief facts of its card."""
     better = "lower is better" if metric.direction == "minimise" else "higher is better"
     card = metric.card
     facts = [card.extractor, card.split, card.weights_kind]
     facts += [f"{card.n_real} real"] if card.n_real else []
     facts += [f"{card.n_fake} generated"] if card.n_fake else []
-    return metric.name, value + spread, better, ", ".join(f for f in facts if f)
+    return better, ", ".join(f for f in facts if f)
 
 
 def _cost_row(name: str, cost: Cost) -> tuple[str, ...]:

@@ -23,10 +23,19 @@ def command(ctx: click.Context, kind: str, pattern: str, as_json: bool) -> None:
     """List what can be picked.
 
     KIND is space, strategy, trainer, evaluator, objective, dataset, executor, pass, or
-    architectures for the published ones; all components without it.
+    architectures for the published ones, or recipes for published procedures; all components
+    without it.
     """
+    from nastk.recipes import all_recipes
+
     app = ctx.ensure_object(App)
-    if kind.removesuffix("s") == "architecture":
+    if kind.removesuffix("s") == "recipe":
+        rows = [
+            {"name": named.name, "space": named.space, "summary": named.recipe.summary}
+            for named in all_recipes(app.registry)
+            if fnmatchcase(named.name, pattern)
+        ]
+    elif kind.removesuffix("s") == "architecture":
         rows = [
             {"space": e.component.name, "name": name, "codes": codes}
             for e in app.registry
@@ -56,6 +65,7 @@ def _kind(word: str) -> str:
     kind = plural.get(word, word if word in KINDS else word.removesuffix("s"))
     if kind and kind not in KINDS:
         raise ConfigError(
-            f"there is no kind of component '{word}'", nearest(word, [*KINDS, "architectures"])
+            f"there is no kind of component '{word}'",
+            nearest(word, [*KINDS, "architectures", "recipes"]),
         )
     return kind

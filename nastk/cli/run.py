@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, count
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,12 +13,8 @@ from nastk.cli.common import (
     print_json,
     print_table,
     run_options,
-    say,
     verbosity,
 )
-
-if TYPE_CHECKING:
-    from nastk.config import Config
 
 _EXAMPLES = """\b
 Examples:
@@ -47,41 +41,18 @@ def command(
     beats the file, which beats the preset and the defaults of the components.
     """
     from nastk import engine
-    from nastk.cli.execute import execute
+    from nastk.cli.execute import execute, free_folder, on_device
     from nastk.config import resolve
 
     app = ctx.ensure_object(App)
     resolved = resolve(app.registry, file=config, flags=flags_of(ctx, settings))
     if dry_run:
-        return _show_plan(engine.plan(_on_device(resolved), app.registry), as_json)
-    folder = _folder(resolved)
-    ready = _on_device(resolved)
+        return _show_plan(engine.plan(on_device(resolved), app.registry), as_json)
+    folder = free_folder(resolved, resolved.run.strategy)
+    ready = on_device(resolved)
     return execute(
         app, as_json, lambda sinks, stop: engine.run(ready, app.registry, folder, sinks, stop)
     )
-
-
-def _on_device(config: Config) -> Config:
-    from nastk.device import choose_device
-
-    device, remark = choose_device(config.run.device)
-    if remark:
-        say(remark)
-    wanted = f"{config.run.device} ({config.origins['run.device']})"
-    return config.with_run(wanted, device=device) if device != config.run.device else config
-
-
-def _folder(config: Config) -> Path:
-    """Return the folder asked for, checked, or the first free one named after the run."""
-    from nastk.rundir import check_free
-
-    if config.run.out:
-        check_free(Path(config.run.out))
-        return Path(config.run.out)
-    run = config.run
-    base = Path("runs", f"{run.strategy}-{run.space}-{run.dataset}-{run.seed}")
-    names = chain([base], (base.with_name(f"{base.name}-{i}") for i in count(2)))
-    return next(path for path in names if not path.exists())
 
 
 def _show_plan(plan: dict[str, Any], as_json: bool) -> int:
