@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from nastk.report.page import write_report
+from nastk.report.page import write_report, write_reports
 
-__all__ = ["write_report"]
+__all__ = ["write_report", "write_reports"]

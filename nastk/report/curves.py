@@ -127,8 +127,8 @@ class Chart:
 
 
 @frozen
-class _Scale:
-    """From values to units of the chart."""
+class Scale:
+    """From values, ``low`` to ``high``, to units of a chart, ``start`` to ``end``."""
 
     low: float
     high: float
@@ -136,6 +136,7 @@ class _Scale:
     end: float
 
     def __call__(self, value: float) -> float:
+        """Return where a value is drawn."""
         share = (value - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 1)
 
@@ -156,12 +157,22 @@ def _head(name: str, names: Mapping[str, object]) -> str:
     return head if head in names else name
 
 
-def _chart(title: str, curves: Sequence[Curve]) -> Chart:
+def shares(tables: Mapping[str, Mapping[str, Curve]]) -> list[Chart]:
+    """Return a chart from 0 to 1 for each decision's options.
+
+    Args:
+        tables: decision → option → its share over the search.
+    """
+    return [_chart(decision, list(options.values())[:COLOURS], (0.0, 1.0))
+            for decision, options in tables.items() if options]  # fmt: skip
+
+
+def _chart(title: str, curves: Sequence[Curve], over: tuple[float, float] | None = None) -> Chart:
     drawn = [curve.whole() for curve in curves]
     every = [point for points in drawn for point in points]
     axis = _axis(drawn[0])
-    x = _Scale(*_span([_at(p, axis) for p in every], 0.0), LEFT, WIDTH - RIGHT)
-    y = _Scale(*_span([p.value for p in every], 0.05), HEIGHT - BOTTOM, TOP)
+    x = Scale(*span([_at(p, axis) for p in every], 0.0), LEFT, WIDTH - RIGHT)
+    y = Scale(*(over or span([p.value for p in every], 0.05)), HEIGHT - BOTTOM, TOP)
     lines = [_line(c.name, i, points, axis, x, y) for i, (c, points) in
              enumerate(zip(curves, drawn, strict=True))]  # fmt: skip
     label = "generator updates" if axis == "updates" else "engine steps"
@@ -170,8 +181,8 @@ def _chart(title: str, curves: Sequence[Curve]) -> Chart:
         title=title,
         axis=label,
         lines=tuple(lines),
-        across=tuple((x(v), short(v)) for v in _marks(x, 5)),
-        up=tuple((y(v), short(v)) for v in _marks(y, 4)),
+        across=tuple((x(v), short(v)) for v in marks(x, 5)),
+        up=tuple((y(v), short(v)) for v in marks(y, 4)),
         stages=tuple((x(_at(p, axis)), p.stage) for p in _stage_begins(drawn[0])),
         words=f"{title} against {label}: from {figure(first)} to {figure(last)}",
     )
@@ -186,7 +197,8 @@ def _at(point: Point, axis: Axis) -> float:
     return point.updates if axis == "updates" else point.ticks
 
 
-def _span(values: Sequence[float], margin: float) -> tuple[float, float]:
+def span(values: Sequence[float], margin: float) -> tuple[float, float]:
+    """Return what an axis runs over: the values with a margin in shares of their range."""
     low, high = min(values), max(values)
     room = (high - low) * margin
     if high - low <= max(1e-100, 1e-12 * max(abs(low), abs(high))):
@@ -194,7 +206,7 @@ def _span(values: Sequence[float], margin: float) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _marks(scale: _Scale, wanted: int) -> list[float]:
+def marks(scale: Scale, wanted: int) -> list[float]:
     """Return round numbers within the scale, about as many as wanted."""
     rough = (scale.high - scale.low) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
@@ -209,9 +221,7 @@ def _stage_begins(points: Sequence[Point]) -> Iterator[Point]:
             yield point
 
 
-def _line(
-    name: str, colour: int, points: Sequence[Point], axis: Axis, x: _Scale, y: _Scale
-) -> Line:
+def _line(name: str, colour: int, points: Sequence[Point], axis: Axis, x: Scale, y: Scale) -> Line:
     strokes, dots = [], []
     for stretch in _stretches(points):
         corners = [(x(_at(p, axis)), y(p.value)) for p in _thinned(stretch)]

@@ -1,33 +1,25 @@
-"""One run as one HTML file that needs nothing else: no network, no script, no server."""
+"""Runs as one HTML file that needs nothing else: no network, no server, only its own script."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nastk.errors import ConfigError, RunFolderError
-from nastk.records import Cost
-from nastk.report.curves import BOTTOM, COLOURS, HEIGHT, LEFT, RIGHT, TOP, WIDTH, charts
-from nastk.report.reading import duration, figure, mapping, shown, text
-from nastk.report.sheets import generation_sheets, winner_sheet
-from nastk.report.story import (
-    MAX_COLUMNS,
-    Candidates,
-    Story,
-    card_facts,
-    cost_of,
-    protocol,
-    read_candidates,
-    read_story,
-)
+from nastk.report.comparing import comparison
+from nastk.report.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from nastk.report.facts import facts_of
+from nastk.report.sheets import ROOM
 from nastk.rundir import RunFolder
 
 NAME = "report.html"
 """The report in its run's folder."""
 
-MAX_SETTINGS = 1000
-"""Settings, versions and choices that are listed."""
+MAX_RUNS = 40
+"""Runs on one page."""
 
 _ENDINGS = (".html", ".htm")
 
@@ -45,21 +37,42 @@ def write_report(folder: Path, file: Path | None = None) -> Path:
         RunFolderError: no run, a malformed journal, or something cannot be read or written.
         ConfigError: ``file`` is not named like a page.
     """
-    target = Path(folder) / NAME if file is None else Path(file)
+    return write_reports([Path(folder)], Path(folder) / NAME if file is None else Path(file))
+
+
+def write_reports(folders: Sequence[Path], file: Path) -> Path:
+    """Write one page about several runs, compared first, and return where it is.
+
+    Args:
+        folders: of the runs, 1 to :data:`MAX_RUNS`.
+        file: to write, whole or not at all.
+
+    Raises:
+        RunFolderError: as :func:`write_report`.
+        ConfigError: ``file`` is not named like a page, or there are too many runs.
+    """
+    target = Path(file)
     if target.suffix.lower() not in _ENDINGS:
         raise ConfigError(f"{target}: got '{target.name}', expected a name that ends in .html")
+    if not 0 < len(folders) <= MAX_RUNS:
+        raise ConfigError(f"got {len(folders)} runs, expected 1 to {MAX_RUNS} on a page")
     try:
-        page = render(facts_of(RunFolder.open(Path(folder))))
-        _write(target, page)
+        room = ROOM // len(folders)
+        runs = [facts_of(RunFolder.open(Path(folder)), room) for folder in folders]
+        _write(target, render(runs))
     except OSError as error:
         where = error.filename or target
         raise RunFolderError(f"{where}: no report: {error.strerror or error}") from None
     return target
 
 
-def render(facts: Mapping[str, Any]) -> str:
-    """Return the page that shows ``facts``; every text in them is escaped."""
+def render(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page that shows the facts of runs; every text in them is escaped.
+
+    The page's policy lets a browser run one script, the page's own, known by its hash.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
 
     pages = Environment(
         loader=PackageLoader("nastk.report"),
@@ -68,218 +81,30 @@ def render(facts: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return pages.get_template("run.html").render(facts)
+    script, style = _part("report.js"), _part("report.css")
+    frame = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT,
+             "top": TOP, "bottom": HEIGHT - BOTTOM}  # fmt: skip
+    body = pages.get_template("run.html")
+    prefixes = [f"r{i}-" if len(runs) > 1 else "" for i in range(1, len(runs) + 1)]
+    bodies = [Markup(body.render(run, p=p, frame=frame))
+              for run, p in zip(runs, prefixes, strict=True)]  # fmt: skip
+    return pages.get_template("page.html").render(
+        runs=runs,
+        compared=comparison(runs) if len(runs) > 1 else None,
+        bodies=bodies,
+        script=script,
+        style=style,
+        allowed=_hash(script),
+    )
 
 
-def facts_of(run: RunFolder) -> dict[str, Any]:
-    """Return everything that the page shows of a run.
-
-    Raises:
-        RunFolderError: a journal is malformed.
-    """
-    story, candidates = read_story(run), read_candidates(run)
-    remarks: list[str] = []
-    ledger = _ledger(run, story, remarks)
-    if story.curves_left_out:
-        remarks.append("some named values are left out: there are too many names")
-    return {
-        "title": _title(story),
-        "status": "finished" if story.result is not None else "unfinished",
-        "where": f"{story.stage}: {story.message}" if story.stage else "",
-        "remarks": remarks,
-        "asked": _asked(run, story),
-        "answer": _answer(story),
-        "tried": _tried(story, candidates),
-        "winner": winner_sheet(run.path),
-        "sheets": generation_sheets(run.path, story.captions),
-        "charts": charts(story.curves),
-        "frame": {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT,
-                  "top": TOP, "bottom": HEIGHT - BOTTOM},
-        "ledger": ledger,
-        "leaders": [_leader(mapping(leader)) for leader in story.leaders],
-        "finalists": [_finalist(event) for event in story.finalists],
-        "candidates": candidates,
-        "settings": _settings(run),
-        "environment": _environment(run),
-    }  # fmt: skip
+def _part(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
 
 
-def _title(story: Story) -> str:
-    names = mapping(story.start.get("components"))
-    strategy, space, data = (text(names.get(k), 60) for k in ("strategy", "space", "dataset"))
-    return f"{strategy or '?'} on {space or '?'}, {data or '?'}"
-
-
-# -- question and answer -----------------------------------------------------------------------
-
-
-def _asked(run: RunFolder, story: Story) -> list[tuple[str, str]]:
-    start, data = story.start, mapping(run.document.get("data"))
-    budget = mapping(start.get("budget"))
-    final = mapping(start.get("final"))
-    names = mapping(start.get("components"))
-    wanted = f"{figure(budget.get('amount'))} {text(budget.get('unit'), 20)}".strip()
-    best = f"{figure(final.get('leaders'))} retrained for {figure(final.get('steps'))} updates"
-    content = text(data.get("content"), 40)
-    rows = [(text(kind, 40), text(name, 80)) for kind, name in names.items()]
-    rows += [
-        ("seed", figure(start.get("seed"))),
-        ("budget", wanted or "the strategy's own plan"),
-        ("best", best),
-        ("device", text(start.get("device"), 40)),
-        ("space identity", text(start.get("space"), 80)),
-        ("data content", content),
-    ]
-    return [(name, value) for name, value in rows[:MAX_SETTINGS] if value]
-
-
-def _answer(story: Story) -> dict[str, Any]:
-    result = mapping(story.result)
-    architecture = mapping(result.get("architecture"))
-    told = list(mapping(result.get("metrics")).items())[:100]
-    metrics = [_metric(text(name, 60), mapping(metric)) for name, metric in told]
-    return {
-        "codes": text(result.get("codes"), 1000),
-        "space": text(architecture.get("space"), 60),
-        "fingerprint": text(result.get("fingerprint"), 40),
-        "choices": _pairs(architecture.get("choices")),
-        "metrics": metrics,
-        "cards": [(metric["name"], metric["card"]) for metric in metrics],
-    }
-
-
-def _metric(name: str, metric: Mapping[str, Any]) -> dict[str, str]:
-    spread = figure(metric.get("spread"), 2)
-    directions = {"minimise": "lower is better", "maximise": "higher is better"}
-    return {
-        "name": name,
-        "value": (figure(metric.get("value"), 5) or "none") + (f" ± {spread}" if spread else ""),
-        "better": directions.get(text(metric.get("direction")), ""),
-        "protocol": protocol(metric),
-        "card": card_facts(metric),
-    }
-
-
-def _tried(story: Story, candidates: Candidates) -> list[tuple[str, str]]:
-    spent = mapping(story.last.get("spent"))
-    return [
-        ("candidates", f"{candidates.count:,}"),
-        ("failed", f"{candidates.failed:,}"),
-        ("updates", figure(spent.get("steps")) or "0"),
-        ("images", figure(spent.get("images")) or "0"),
-        ("work", duration(mapping(story.last.get("time")).get("spent"))),
-    ]
-
-
-def _leader(leader: Mapping[str, Any]) -> dict[str, str]:
-    objectives = mapping(leader.get("objectives")).items()
-    named = [f"{text(n, 40)} {figure(v)}" for n, v in list(objectives)[:MAX_COLUMNS]]
-    codes, score = text(leader.get("codes"), 200), figure(leader.get("score"))
-    return {"codes": codes, "score": score, "objectives": ", ".join(named)}
-
-
-def _finalist(event: Mapping[str, Any]) -> dict[str, str]:
-    metrics = mapping(mapping(event.get("evaluation")).get("metrics"))
-    told = [f"{text(n, 40)} {figure(mapping(m).get('value'))}" for n, m in metrics.items()]
-    return {
-        "codes": text(event.get("codes"), 200),
-        "status": text(event.get("status"), 40),
-        "outcome": ", ".join(told[:MAX_COLUMNS]) or text(event.get("reason"), 400),
-    }
-
-
-# -- cost --------------------------------------------------------------------------------------
-
-
-def _ledger(run: RunFolder, story: Story, remarks: list[str]) -> dict[str, Any]:
-    """Return the phases' costs as of the newest generation, and the bars that show their shares."""
-    state = _ledger_state(run, remarks)
-    told = list(mapping(state.get("phases")).items())[:100]
-    phases = [(text(name, 40), cost_of(cost)) for name, cost in told]
-    repeated = _repeated(run)
-    total = sum((cost for _, cost in phases), start=Cost())
-    failed = cost_of(state.get("failed"))
-    rows = [
-        {"colour": i % COLOURS, **_cost_row(name, cost)} for i, (name, cost) in enumerate(phases)
-    ]
-    return {
-        "rows": rows,
-        "total": _cost_row("total", total),
-        "beyond": [_cost_row(name, cost) for name, cost in
-                   (("of this, failed", failed), ("repeated after kills", repeated))
-                   if cost != Cost()],
-        "bars": [_bar(unit, phases) for unit in ("seconds", "macs", "images", "steps")
-                 if getattr(total, unit)],
-        "reused": figure(state.get("reused")) or "0",
-    }  # fmt: skip
-
-
-def _ledger_state(run: RunFolder, remarks: list[str]) -> Mapping[str, Any]:
-    from nastk.state import load_state
-
-    generations = run.generations()
-    if not generations:
-        return {}
-    try:
-        return mapping(load_state(run.path / "generations" / f"{generations[-1]:05d}", "ledger"))
-    except RunFolderError as error:
-        remarks.append(text(f"costs are left out: {error.message}"))
-        return {}
-
-
-def _repeated(run: RunFolder) -> Cost:
-    costs = [cost_of(s["repeated"]) for s in run.read("sessions") if "repeated" in s]
-    return sum(costs, start=Cost())
-
-
-def _cost_row(name: str, cost: Cost) -> dict[str, Any]:
-    return {
-        "name": name,
-        "steps": f"{cost.steps:,}",
-        "images": f"{cost.images:,}",
-        "gmacs": f"{cost.macs / 1e9:,.1f}",
-        "seconds": f"{cost.seconds:,.1f}",
-    }
-
-
-def _bar(unit: str, phases: Iterable[tuple[str, Cost]]) -> dict[str, Any]:
-    values = [(i % COLOURS, name, max(0.0, float(getattr(cost, unit))))
-              for i, (name, cost) in enumerate(phases)]  # fmt: skip
-    total = sum(value for *_, value in values) or 1.0
-    parts = [
-        {"colour": colour, "name": name, "share": f"{100 * value / total:.3f}"}
-        for colour, name, value in values
-        if value / total > 0.001
-    ]
-    return {"unit": {"macs": "MACs", "steps": "updates"}.get(unit, unit), "parts": parts}
-
-
-# -- settings and environment ------------------------------------------------------------------
-
-
-def _settings(run: RunFolder) -> list[tuple[str, str, str]]:
-    config = mapping(run.document.get("config"))
-    origins = mapping(config.get("origins"))
-    rows = []
-    for section, values in mapping(config.get("values")).items():
-        for key, value in mapping(values).items():
-            dotted = f"{section}.{key}"
-            told = "not set" if value is None else shown(value)
-            rows.append((text(dotted, 80), told, text(origins.get(dotted), 80)))
-    return rows[:MAX_SETTINGS]
-
-
-def _environment(run: RunFolder) -> list[tuple[str, str]]:
-    document = run.document
-    sessions = sum(s.get("type") == "start" for s in run.read("sessions"))
-    rows = [("started", text(document.get("created"), 40)), *_pairs(document.get("versions"))]
-    rows += [(f"plugin {name}", version) for name, version in _pairs(document.get("plugins"))]
-    return [*rows, ("processes that worked on it", str(sessions))]
-
-
-def _pairs(value: object) -> list[tuple[str, str]]:
-    items = list(mapping(value).items())[:MAX_SETTINGS]
-    return [(text(name, 80), shown(v)) for name, v in items]
+def _hash(script: str) -> str:
+    """Return what a content security policy calls the script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def _write(path: Path, page: str) -> None:

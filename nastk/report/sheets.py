@@ -11,8 +11,11 @@ from typing import TypeVar
 
 from attrs import frozen
 
-MAX_SHEETS = 8
+MAX_SHEETS = 24
 """Sheets of generations on a page."""
+
+ROOM = 700_000
+"""Bytes that they may take together; of larger ones there are fewer."""
 
 MAX_BYTES = 2 * 2**20
 """A larger PNG is left out."""
@@ -50,21 +53,31 @@ def winner_sheet(folder: Path) -> Sheet | None:
     return _sheet(folder / "best" / "samples.png", "samples of the winner")
 
 
-def generation_sheets(folder: Path, captions: Mapping[str, str]) -> list[Sheet]:
+def generation_sheets(folder: Path, captions: Mapping[str, str], room: int = ROOM) -> list[Sheet]:
     """Return sheets from the first to the last generation, evenly, at most :data:`MAX_SHEETS`.
 
     Args:
         folder: of the run.
         captions: ``sheets/NNNNN.png`` → what it shows.
+        room: bytes that their files may have together; two are taken whatever they have.
     """
     place = folder / "sheets"
     names = [p.name for p in place.iterdir()] if place.is_dir() else []
     known = sorted((n for n in names if _NAME.fullmatch(n)), key=lambda n: int(n[:-4]))
     found = [
         _sheet(place / name, captions.get(f"sheets/{name}", f"generation {name[:-4]}"))
-        for name in evenly(known, MAX_SHEETS)
+        for name in _fitting(place, known, room)
     ]
     return [sheet for sheet in found if sheet is not None]
+
+
+def _fitting(place: Path, names: Sequence[str], room: int) -> list[str]:
+    sizes = {name: (place / name).lstat().st_size for name in names}
+    for most in range(MAX_SHEETS, 2, -1):
+        chosen = evenly(names, most)
+        if sum(sizes[name] for name in chosen) <= room:
+            return chosen
+    return evenly(names, 2)
 
 
 def evenly(items: Sequence[T], most: int) -> list[T]:

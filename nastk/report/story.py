@@ -9,8 +9,9 @@ from typing import Any
 from attrs import define, field
 
 from nastk.records import Cost
-from nastk.report.curves import MAX_CURVES, Curve, Point
+from nastk.report.curves import COLOURS, MAX_CURVES, Curve, Point
 from nastk.report.reading import entries, figure, mapping, number, shown, text
+from nastk.report.scatter import Cloud
 from nastk.rundir import RunFolder
 
 MAX_ROWS = 200
@@ -25,7 +26,11 @@ MAX_COLUMNS = 8
 MAX_PROTOCOLS = 3
 """Unlike protocols that are told of one metric."""
 
+MAX_DECISIONS = 80
+"""Decisions whose choice weights are drawn."""
+
 MAX_FINALISTS = 50
+MAX_RUNGS = 100
 MOST = 1e24
 """No cost is shown as larger than this."""
 
@@ -39,6 +44,7 @@ class Row:
     fingerprint: str
     group: str
     status: str
+    training: str
     reason: str
     seconds: str
     metrics: dict[str, str]
@@ -49,18 +55,22 @@ class Candidates:
     """The candidates of a run: the first and last ones, the failures, what was measured how."""
 
     count: int = 0
+    proposed: int = 0
     first: list[Row] = field(factory=list)
     latest: deque[Row] = field(factory=lambda: deque(maxlen=MAX_ROWS))
     failures: list[Row] = field(factory=list)
     statuses: Counter[str] = field(factory=Counter)
     protocols: dict[str, list[str]] = field(factory=dict)
+    cloud: Cloud = field(factory=Cloud)
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Learn of one candidate."""
         metrics = mapping(mapping(record.get("evaluation")).get("metrics"))
         self._learn(metrics)
+        self.cloud.take(record, card_facts)
         row = _row(record, {n: m for n, m in metrics.items() if n in self.protocols})
         self.count += 1
+        self.proposed += not record.get("rung")  # later rungs train known candidates further
         self.statuses[row.status] += 1
         if row.status != "ok" and len(self.failures) < MAX_FAILURES:
             self.failures.append(row)
@@ -99,10 +109,12 @@ class Story:
         stage: name of the stage that the run is in, or ended in.
         message: of the last step.
         leaders: the strategy's best at the end of the search.
+        rungs: of successive halving, each once it was over.
         finalists: leaders that were retrained.
         result: None as long as the run is not finished.
         captions: sheet, as ``sheets/NNNNN.png`` → what it shows.
         curves: named value → its points.
+        weights: decision → option → its share over the search.
         curves_left_out: whether there were more names than :data:`MAX_CURVES`.
     """
 
@@ -111,10 +123,12 @@ class Story:
     stage: str = ""
     message: str = ""
     leaders: list[Any] = field(factory=list)
+    rungs: list[Mapping[str, Any]] = field(factory=list)
     finalists: list[Mapping[str, Any]] = field(factory=list)
     result: Mapping[str, Any] | None = None
     captions: dict[str, str] = field(factory=dict)
     curves: dict[str, Curve] = field(factory=dict)
+    weights: dict[str, dict[str, Curve]] = field(factory=dict)
     curves_left_out: bool = False
 
     def take(self, event: Mapping[str, Any]) -> None:
@@ -129,6 +143,8 @@ class Story:
             sheet = text(event.get("sheet"))
             if sheet:
                 self.captions[sheet] = f"{self.stage}, {_updates(event)} updates"
+        elif kind == "rung" and len(self.rungs) < MAX_RUNGS:
+            self.rungs.append(event)
         elif kind == "finalist" and len(self.finalists) < MAX_FINALISTS:
             self.finalists.append(event)
         elif kind == "start":
@@ -137,6 +153,21 @@ class Story:
             self.leaders = entries(event.get("leaders"))[:MAX_FINALISTS]
         elif kind == "result":
             self.result = event
+        elif kind == "choice-weights":
+            self._weigh(event)
+
+    def _weigh(self, event: Mapping[str, Any]) -> None:
+        at = number(event.get("at")) or 0.0
+        for decision, told in mapping(event.get("weights")).items():
+            name = text(decision, 60)
+            if name not in self.weights and len(self.weights) >= MAX_DECISIONS:
+                continue
+            options = self.weights.setdefault(name, {})
+            for option, share in list(mapping(told).items())[:COLOURS]:
+                value = number(share)
+                if value is not None and 0 <= value <= 1:
+                    point = Point(self.stage, at, at, value)
+                    options.setdefault(option, Curve(text(option, 40))).add(point)
 
     def _step(self, event: Mapping[str, Any]) -> None:
         self.message = text(event.get("message"))
@@ -218,10 +249,21 @@ def _row(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> Row:
         fingerprint=text(record.get("fingerprint"), 40),
         group=text(mapping(record.get("evaluation")).get("group"), 40),
         status=text(record.get("status"), 40) or "unknown",
+        training=_training(record),
         reason=text(record.get("reason"), 400),
         seconds=figure(seconds, 3),
         metrics={name: figure(mapping(m).get("value")) for name, m in metrics.items()},
     )
+
+
+def _training(record: Mapping[str, Any]) -> str:
+    """Return how long a candidate was trained, and whose weights it began with."""
+    budget = mapping(record.get("budget"))
+    words = [f"{figure(budget.get('amount'))} {text(budget.get('unit'), 20)}".strip()]
+    parent = figure(record.get("parent"))
+    if parent:
+        words.append(f"{figure(100 * (number(record.get('inherited')) or 0.0), 3)} % of {parent}")
+    return ", ".join(word for word in words if word)
 
 
 def _fact(value: object) -> str:

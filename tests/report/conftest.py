@@ -8,7 +8,7 @@ from nastk import engine
 from nastk.report import write_report
 from nastk.testing import toys
 
-VOID = {"meta", "img", "line", "circle", "polyline", "br", "link", "input"}
+VOID = {"meta", "img", "line", "circle", "rect", "path", "polyline", "br", "link", "input"}
 
 
 class Page(HTMLParser):
@@ -16,7 +16,7 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.tags, self.words, self.open = [], [], []
+        self.tags, self.words, self.open, self.scripts = [], [], [], []
         self.feed(html)
         self.close()
 
@@ -33,7 +33,10 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if not self.open or self.open[-1] != "style":
+        place = self.open[-1] if self.open else ""
+        if place == "script":
+            self.scripts.append(data)
+        elif place != "style":
             self.words.append(data)
 
     @property

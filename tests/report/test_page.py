@@ -1,16 +1,21 @@
+import base64
+import hashlib
 import json
 import re
 import shutil
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
 
+import nastk.report
 from nastk.errors import ConfigError, RunFolderError
 from nastk.report import write_report
 from nastk.report.sheets import MAX_SHEETS
 from nastk.report.story import MAX_FAILURES, MAX_ROWS, Candidates
 
+SCRIPT = (Path(nastk.report.__file__).parent / "templates" / "report.js").read_text()
 EVIL = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\"' onload='x"
 
 
@@ -47,13 +52,19 @@ def poison_journal(folder, journal):
 
 
 def assert_harmless(page):
-    """Check that a page has no scripts, no handlers, and leads nowhere but into itself."""
+    """Check that only the page's own script can run, and that all links lead into the page."""
     assert page.open == []
-    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "iframe", "object", "link", "base"})
+    assert {tag for tag, _ in page.tags}.isdisjoint({"iframe", "object", "embed", "link", "base"})
+    assert page.all("script") == [{}]
+    assert "".join(page.scripts) == SCRIPT
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    policy = next(m["content"] for m in page.all("meta") if "http-equiv" in m)
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    assert re.search(r"script-src ([^;]*)", policy)[1] == f"'sha256-{digest}'"
     for tag, attrs in page.tags:
         assert not [name for name in attrs if name.startswith("on")], tag
-        for name in ("src", "href", "action", "data"):
-            assert re.match(r"data:image/png;base64,|#[a-z]+$", attrs.get(name) or "#a"), attrs
+        for name in ("src", "href", "action", "data", "srcdoc", "formaction"):
+            assert re.match(r"data:image/png;base64,|#[a-z0-9-]+$", attrs.get(name) or "#a"), attrs
 
 
 def test_page_shows_question_answer_costs_and_candidates_of_a_run(page_of, finished):
@@ -69,10 +80,7 @@ def test_page_shows_question_answer_costs_and_candidates_of_a_run(page_of, finis
 
 
 def test_page_needs_nothing_but_itself(page_of, finished):
-    page = page_of(finished)
-    assert_harmless(page)
-    policy = next(m["content"] for m in page.all("meta") if "http-equiv" in m)
-    assert policy.startswith("default-src 'none'")
+    assert_harmless(page_of(finished))
 
 
 def test_links_of_the_page_lead_to_its_sections(page_of, finished):
