@@ -5,29 +5,11 @@ Source: C. Gao, Y. Chen, S. Liu, Z. Tan, S. Yan, CVPR 2020 (arXiv:1912.02037) an
 
 from nastk import hookimpl
 from nastk.registry import Component
+from nastk_adversarialnas.recipes import RECIPES, SCRIPT_TRAINER
 
 _ARCHITECTURES = {
     "latest_G": "1 1 1 0 3 3 1 / 1 1 0 1 3 3 3 / 0 1 0 3 3 0 3",
     "mmd": "0 1 3 4 6 4 1 / 1 1 4 0 5 5 3 / 0 1 4 5 6 4 4",
-}
-_SCRIPT_TRAINER = {
-    "run.objective": "hinge",
-    "run.passes": ["spectral-norm"],
-    "trainer.g_lr": 2e-4,
-    "trainer.d_lr": 2e-4,
-    "trainer.beta1": 0.0,
-    "trainer.beta2": 0.9,
-    "trainer.batch_size": 40,
-    "trainer.g_batch_size": 80,
-    "trainer.n_critic": 5,
-    "trainer.d_update": "joint",
-    "trainer.fakes_for_d": "train",
-    "trainer.ema_decay": 0.999,
-    "trainer.ema_warmup": False,
-    "trainer.init": "xavier-conv",
-    "trainer.sampling": "epoch",
-    "trainer.flips": False,
-    "trainer.lr_decay": "none",
 }
 
 
@@ -43,12 +25,13 @@ _SPACE = Component(
     factory="nastk_adversarialnas.space:make",
     config="nastk_adversarialnas.config:SpaceConfig",
     summary="latent-to-image generators of three up cells, and discriminators of four down cells",
-    defaults={**_SCRIPT_TRAINER, "inspect.image": "3x32x32", "inspect.classes": 0},
+    defaults={**SCRIPT_TRAINER, "inspect.image": "3x32x32", "inspect.classes": 0},
     presets={
         "official": {"space.generator_width": 160, "space.discriminator_width": 80},
         "corrected": {"space.generator_width": 160, "space.discriminator_width": 80},
     },
     architectures=_ARCHITECTURES,
+    recipes=RECIPES,
 )
 
 _SEARCH_SCRIPT = {

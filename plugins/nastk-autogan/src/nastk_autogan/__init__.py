@@ -5,31 +5,12 @@ Source: X. Gong, S. Chang, Y. Jiang, Z. Wang, ICCV 2019 (arXiv:1908.03835) and i
 
 from nastk import hookimpl
 from nastk.registry import Component
+from nastk_autogan.recipes import RECIPES, SCRIPT_TRAINER
 
 _ARCHITECTURES = {
     "A": "1 0 1 1 / 1 0 0 1 1 / 1 0 1 0 3",
     "B": "1 0 1 1 / 1 0 1 1 1 / 1 0 1 1 3",
     "C": "1 1 1 1 / 1 0 0 1 1 / 1 0 1 0 3",
-}
-_SCRIPT_TRAINER = {
-    "run.objective": "hinge",
-    "run.passes": ["spectral-norm"],
-    "trainer.g_lr": 2e-4,
-    "trainer.d_lr": 2e-4,
-    "trainer.beta1": 0.0,
-    "trainer.beta2": 0.9,
-    "trainer.eps": 1e-8,
-    "trainer.batch_size": 64,
-    "trainer.g_batch_size": 128,
-    "trainer.n_critic": 5,
-    "trainer.d_update": "joint",
-    "trainer.fakes_for_d": "train",
-    "trainer.ema_decay": 0.999,
-    "trainer.ema_warmup": False,
-    "trainer.init": "xavier-conv",
-    "trainer.sampling": "epoch",
-    "trainer.flips": False,
-    "trainer.lr_decay": "none",
 }
 
 
@@ -45,7 +26,7 @@ _SPACE = Component(
     factory="nastk_autogan.space:make",
     config="nastk_autogan.config:SpaceConfig",
     summary="latent-to-image generators of three cells (373,248 of them), grown cell by cell",
-    defaults={**_SCRIPT_TRAINER, "inspect.image": "3x32x32", "inspect.classes": 0},
+    defaults={**SCRIPT_TRAINER, "inspect.image": "3x32x32", "inspect.classes": 0},
     presets={
         "official-script": {"space.generator_width": 128, "space.discriminator_width": 64},
         "official-defaults": {
@@ -68,6 +49,7 @@ _SPACE = Component(
         },
     },
     architectures=_ARCHITECTURES,
+    recipes=RECIPES,
 )
 
 _OFFICIAL = {

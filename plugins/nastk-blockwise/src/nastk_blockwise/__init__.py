@@ -2,6 +2,7 @@
 
 from nastk import hookimpl
 from nastk.registry import Component
+from nastk_blockwise.recipes import RECIPES, TRAINING
 
 _ARCHITECTURES = {
     "baseline": "2 / 0 1 / 1 1 0 0 0 / 2 1 1 0 0 / 3 1 3 0 0",
@@ -9,20 +10,6 @@ _ARCHITECTURES = {
 }
 
 
-# Source: AICV-CUMT/STASGAN's training script; the presets decide its quirks.
-_TRAINING = {
-    "trainer.g_lr": 2e-4,
-    "trainer.d_lr": 2e-4,
-    "trainer.beta1": 0.5,
-    "trainer.beta2": 0.999,
-    "trainer.eps": 1e-7,
-    "trainer.batch_size": 32,
-    "trainer.d_update": "separate",
-    "trainer.fakes_for_d": "eval",
-    "trainer.sampling": "replacement",
-    "trainer.init": "glorot",
-    "trainer.mask_placement": "exclusive",
-}
 _CORRECTED = {
     "space.first_slope": 0.2,
     "trainer.fakes_for_d": "train",
@@ -54,11 +41,12 @@ def register_components() -> list[Component]:
             config="nastk_blockwise.config:SpaceConfig",
             summary="U-shaped image-to-image generators of 2 to 4 units, grown unit by unit",
             architectures=_ARCHITECTURES,
+            recipes=RECIPES,
             defaults={
                 "inspect.image": "1x32x32",
                 "inspect.classes": 10,
                 "run.objective": "semi-supervised",
-                **_TRAINING,
+                **TRAINING,
             },
             presets={"official": {}, "corrected": _CORRECTED},
         ),
