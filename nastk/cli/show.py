@@ -14,6 +14,8 @@ from nastk.errors import RunFolderError, SpaceError
 if TYPE_CHECKING:
     from nastk.rundir import RunFolder
 
+_RUNG = ("bracket", "rung", "steps", "candidates", "failed", "promoted", "metric", "best")
+_RUNG_HEAD = ("bracket", "rung", "steps", "candidates", "failed", "went on", "best")
 _EXAMPLES = "\b\nExample:\n  nastk show runs/blockwise-stasgan-digits-0 --candidates\n"
 
 
@@ -41,10 +43,14 @@ def command(folder: str, candidates: bool, with_config: bool, as_json: bool) -> 
 def _summary(run: RunFolder, candidates: bool, with_config: bool) -> dict[str, Any]:
     last: dict[str, Mapping[str, Any]] = {}
     final: Mapping[str, Any] = {}
+    rungs = []
     for event in run.read("events"):
         last[str(event["type"])] = final = event
+        if event["type"] == "rung":
+            rungs.append({name: event[name] for name in _RUNG})
     trials = list(run.read("candidates"))
     generations = run.generations()
+    ledger = _ledger(run, generations)
     summary = {
         "folder": str(run.path),
         "created": str(run.document["created"]),
@@ -56,8 +62,11 @@ def _summary(run: RunFolder, candidates: bool, with_config: bool) -> dict[str, A
         "step": int(final.get("step", 0)),
         "generation": generations[-1] if generations else None,
         "spent": {**final.get("spent", {}), "seconds": final.get("time", {}).get("spent", 0.0)},
-        "ledger": _ledger(run, generations),
-        "candidates": len(trials),
+        "ledger": dict(ledger.get("phases", {})),
+        "saved": int(ledger.get("saved", 0)),
+        "reused": int(ledger.get("reused", 0)),
+        "rungs": rungs,
+        "candidates": sum(not trial.get("rung") for trial in trials),
         "failed": sum(trial["status"] != "ok" for trial in trials),
         "codes": str(last.get("result", {}).get("codes", "")),
         "metrics": dict(last.get("result", {}).get("metrics", {})),
@@ -70,13 +79,13 @@ def _summary(run: RunFolder, candidates: bool, with_config: bool) -> dict[str, A
 
 
 def _ledger(run: RunFolder, generations: list[int]) -> dict[str, Any]:
-    """Return phase → cost, as of the newest generation."""
+    """Return the ledger's state, as of the newest generation."""
     from nastk.state import load_state
 
     if not generations:
         return {}
     folder = run.path / "generations" / f"{generations[-1]:05d}"
-    return dict(load_state(folder, "ledger")["phases"])
+    return dict(load_state(folder, "ledger"))
 
 
 def _print(summary: Mapping[str, Any]) -> None:
@@ -96,9 +105,15 @@ def _print(summary: Mapping[str, Any]) -> None:
     print_metrics({name: from_json(Metric, m) for name, m in summary["metrics"].items()})
     if summary["ledger"]:
         print_ledger({phase: from_json(Cost, c) for phase, c in summary["ledger"].items()})
+    if summary["saved"]:
+        print_table([("saved", f"{summary['saved']:,} steps of candidates that were ended early")])
+    if summary["rungs"]:
+        print_table([_RUNG_HEAD, *map(_rung_row, summary["rungs"])])
     if "trials" in summary:
         click.echo()
-        print_table([("candidate", "status", "codes", "metrics"), *map(_row, summary["trials"])])
+        print_table(
+            [("candidate", "status", "training", "codes", "metrics"), *map(_row, summary["trials"])]
+        )
     if "config" in summary:
         click.echo()
         values = summary["config"]["values"]
@@ -111,4 +126,21 @@ def _row(trial: Mapping[str, Any]) -> tuple[str, ...]:
     found = (trial.get("evaluation") or {}).get("metrics", {})
     values = [f"{n} {m['value']:.4g}" for n, m in found.items() if m["value"] is not None]
     outcome = ", ".join(values) or str(trial.get("reason", ""))
-    return str(trial["number"]), str(trial["status"]), str(trial["codes"]), outcome
+    first = (str(trial["number"]), str(trial["status"]), _training(trial))
+    return *first, str(trial["codes"]), outcome
+
+
+def _training(trial: Mapping[str, Any]) -> str:
+    """Return how long a candidate was trained, and whose weights it began with."""
+    budget = trial.get("budget")
+    words = [f"{budget['amount']:,.15g} {budget['unit']}"] if budget else []
+    if trial.get("parent") is not None:
+        words.append(f"{trial['inherited']:.0%} of {trial['parent']}")
+    return ", ".join(words)
+
+
+def _rung_row(rung: Mapping[str, Any]) -> tuple[str, ...]:
+    best = "" if rung["best"] is None else f"{rung['metric']} {rung['best']:.4g}"
+    counts = [rung["candidates"], rung["failed"], len(rung["promoted"])]
+    numbers = [rung["bracket"], rung["rung"], rung["steps"], *counts]
+    return (*(f"{int(number):,}" for number in numbers), best)

@@ -138,6 +138,31 @@ def test_show_tells_result_candidates_and_config(call, quick, tmp_path, bytes_of
     assert bytes_of(tmp_path) == before
 
 
+def test_show_tells_rungs_savings_and_whose_weights_a_candidate_began_with(
+    call, quick, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    wanted = (
+        "strategy.steps=8",
+        "strategy.candidates=8",
+        "search.halving=2",
+        "search.inherit=nearest",
+        "run.seed=3",
+    )
+    asked = [word for key in wanted for word in ("--set", key)]
+    assert (
+        call("run", *quick, *asked, "--set", "strategy.candidates=8", "--out", "a").exit_code == 0
+    )
+    found = json.loads(call("show", "a", "--candidates", "--json").stdout)
+    assert [(r["rung"], r["steps"]) for r in found["rungs"]] == [(0, 2), (1, 4), (2, 8)]
+    assert found["candidates"] == 8
+    assert len(found["trials"]) == 8 + sum(r["candidates"] for r in found["rungs"][1:])
+    assert found["saved"] > 0
+    text = call("show", "a", "--candidates").stdout
+    assert f"{found['saved']} steps of candidates that were ended early" in text
+    assert "100% of" in text
+
+
 def begin(site, tmp_path, quick):
     command = [sys.executable, "-m", "nastk", "run", *quick, *SLOW, "--out", "a", "-v"]
     process = subprocess.Popen(

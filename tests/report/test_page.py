@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 import nastk.report
+from nastk import engine
 from nastk.errors import ConfigError, RunFolderError
 from nastk.report import write_report
 from nastk.report.sheets import MAX_SHEETS
 from nastk.report.story import MAX_FAILURES, MAX_ROWS, Candidates
+from nastk.testing import toys
 
 SCRIPT = (Path(nastk.report.__file__).parent / "templates" / "report.js").read_text()
 EVIL = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\"' onload='x"
@@ -256,3 +258,28 @@ def test_place_that_cannot_be_written_is_refused(finished, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunFolderError, match="no report"):
         write_report(finished, tmp_path / "file" / "page.html")
+
+
+def test_page_shows_rungs_savings_and_how_each_candidate_was_trained(page_of, tmp_path):
+    flags = {"strategy.candidates": 9, "strategy.steps": 18, "search.halving": 3, "final.steps": 20}
+    flags["search.inherit"] = "nearest"
+    engine.run(toys.config("toy-random", **flags), toys.registry(), tmp_path / "run")
+    page = page_of(tmp_path / "run")
+    rungs = [e for e in lines(tmp_path / "run", "events") if e["type"] == "rung"]
+    trials = lines(tmp_path / "run", "candidates")
+    assert "Rungs of successive halving" in page.text
+    for e in rungs:
+        told = (e["bracket"], e["rung"], e["steps"], e["candidates"], e["failed"])
+        assert " ".join(map(str, (*told, len(e["promoted"]), "rating"))) in page.text
+    assert "Updates saved by ending candidates early:" in page.text
+    assert f"9 candidates, {len(trials)} trainings" in page.text
+    child = next(t for t in trials if t["parent"] is not None)
+    assert f"{child['budget']['amount']:g} steps, 100 % of {child['parent']}" in page.text
+    assert "best.rung0" in page.text
+
+
+def test_page_of_a_plain_run_speaks_of_no_rungs(page_of, finished):
+    page = page_of(finished)
+    assert "Rungs" not in page.text
+    assert "saved" not in page.text
+    assert "5 steps" in page.text
