@@ -134,6 +134,18 @@ def test_candidate_that_went_on_is_bitwise_what_it_is_when_trained_at_once() -> 
         assert plain.evaluation == trial.evaluation
 
 
+def test_candidates_measured_together_climb_the_same_rungs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    apart, _ = started()
+    finish(apart)
+    monkeypatch.setattr(toys.ToyEvaluator, "together", True)
+    together, _ = started()
+    finish(together)
+    seen = [[(t.number, t.rung, t.evaluation) for t in s.inner.promoted] for s in (apart, together)]
+    assert seen[0] == seen[1] != []
+
+
 def test_failed_candidates_never_go_on_and_no_leader_failed_later() -> None:
     strategy, _ = started(**{"strategy.steps": 45})  # the first rung has five steps
     finish(strategy)
