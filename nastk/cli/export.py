@@ -98,7 +98,7 @@ def _rows(report: OnnxReport) -> list[tuple[str, str]]:
         (
             "parity",
             f"fp32 differs from PyTorch by at most {report.largest:.2g} on {report.samples} "
-            f"samples ({report.inputs})",
+            f"samples ({report.inputs}); PyTorch's own rounding: {report.rounding:.2g}",
         ),
     ]
     if report.int8_decibels is not None:

@@ -6,6 +6,8 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 
 import torch
 from attrs import frozen
@@ -124,14 +126,26 @@ def _percentile(times: list[float], percent: int) -> float:
 
 def _card(device: torch.device, protocol: LatencyProtocol) -> MetricCard:
     cuda = device.type == "cuda"
-    name = torch.cuda.get_device_name(device) if cuda else platform.processor()
+    name = torch.cuda.get_device_name(device) if cuda else processor()
     return MetricCard(
         weights_kind=protocol.weights_kind,
         dtype="float32",
         extra={
-            "device": name or platform.machine(),
+            "device": name,
             "batch": protocol.batch,
             "threads": 0 if cuda else protocol.threads,
             "passes": protocol.repeats,
         },
     )
+
+
+@lru_cache(maxsize=1)
+def processor(facts: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the model name of the CPU, or its architecture where the system does not tell."""
+    try:
+        lines = facts.read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    found = names[0] if names else platform.processor()
+    return found or platform.machine()

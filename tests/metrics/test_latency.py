@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from nastk.errors import ShapeError
-from nastk.metrics.latency import LatencyProtocol, evaluating, measure_latency
+from nastk.metrics.latency import LatencyProtocol, evaluating, measure_latency, processor
 
 
 class Spy(nn.Module):
@@ -64,3 +66,10 @@ def test_each_module_gets_its_own_mode_back() -> None:
     with evaluating(network):
         assert not any(m.training for m in network.modules())
     assert [m.training for m in network.modules()] == [True, True, False]
+
+
+def test_the_card_names_the_model_of_the_processor_where_the_system_tells(tmp_path: Path) -> None:
+    facts = tmp_path / "cpuinfo"
+    facts.write_text("processor : 0\nmodel name\t: Swift 9\nmodel name\t: Swift 9\n")
+    assert processor(facts) == "Swift 9"
+    assert processor(tmp_path / "none")
