@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -98,7 +99,7 @@ class Architecture:
     space: str
     choices: Choices = field(converter=_freeze, hash=False)
 
-    @property
+    @cached_property  # asked of every trial at every step
     def fingerprint(self) -> str:
         """Twelve hex digits; equal networks of one space have equal fingerprints."""
         return digest({"space": self.space, "choices": dict(self.choices)})[:12]
