@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from torch import nn
 
 from nastk.nn.choice import Network, Selection
+from nastk.nn.constants import kept_in
 from nastk.nn.edges import Edge, find_edges
 from nastk.nn.mixing import Pass
 from nastk.nn.pending import looked_at
@@ -27,18 +28,21 @@ class Mixtures:
         selection: the network's.
         edges: its choices that hold something linear.
         form: how convolutions are evaluated.
+        constants: see :mod:`nastk.nn.constants`.
     """
 
     selection: Selection
     edges: list[Edge]
     form: str
+    constants: dict[Any, Any] = field(factory=dict)
 
     def run(self, body: nn.Module, inputs: Sequence[Any]) -> Any:
         """Return what ``body`` makes of ``inputs``."""
         turn = Pass(self.selection, self.edges, self.form)
         self.selection.turn = turn
         try:
-            output = looked_at(body(*inputs))
+            with kept_in(self.constants):
+                output = looked_at(body(*inputs))
         finally:
             self.selection.turn = None
         turn.settle()

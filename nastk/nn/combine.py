@@ -8,7 +8,6 @@ weights. Only parameters are kept for backward.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from attrs import define, frozen
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from nastk.nn.constants import constant
 from nastk.nn.linear import Taps, norm_of, weight_of
 
 
@@ -58,7 +58,7 @@ class Layout:
         ]
 
 
-@lru_cache(maxsize=256)
+@constant
 def _matrices(layout: Layout, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return ``(grid, taps)`` and ``(options, taps)`` incidence matrices."""
     sizes = layout.sizes
@@ -159,7 +159,7 @@ class _Combine(torch.autograd.Function):
         ctx.layout, ctx.normed, ctx.biased = layout, normed, len(parameters) > count
         ctx.save_for_backward(*given)
         ctx.set_materialize_grads(False)
-        onto, of = _matrices(layout, kernels.dtype, kernels.device)
+        ctx.matrices = onto, of = _matrices(layout, kernels.dtype, kernels.device)
         scale = choice if normed is None else choice / normed.sigma
         mixing = onto * (scale @ of)[:, None]
         grids = torch.bmm(mixing, kernels.flatten(2)).view(edges, -1, *kernels.shape[2:])
@@ -178,7 +178,7 @@ class _Combine(torch.autograd.Function):
         weights, biases = parameters[:count], parameters[count:]
         used = [g is not None for g in grads[:edges]]
         kernels = torch.cat([_by_tap(w) for w in weights]).view(edges, -1, layout.out * layout.source)
-        onto, of = _matrices(layout, kernels.dtype, kernels.device)
+        onto, of = ctx.matrices
         grid = torch.stack([_or_zero(g, onto.shape[0], kernels) for g in grads[:edges]])
         # ⟨∂L/∂K, embed(Wᵢ)⟩, tap by tap.
         inner = torch.bmm(kernels, grid.transpose(1, 2)).mul_(onto.t()).sum(2) @ of.t()
@@ -204,7 +204,7 @@ def _for_weights(
     if not any(ctx.needs_input_grad[4 : 4 + len(weights)]):
         return [None] * len(weights)
     layout, normed = ctx.layout, ctx.normed
-    onto, of = _matrices(layout, grid.dtype, grid.device)
+    onto, of = ctx.matrices
     mixing = onto * (scale @ of)[:, None]
     found = torch.bmm(mixing.transpose(1, 2), grid).view(-1, layout.out, layout.source)
     if normed is not None:

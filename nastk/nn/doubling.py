@@ -9,13 +9,14 @@ of the four phases of the result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
 from attrs import define
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from nastk.nn.constants import constant
 
 PHASES = ((0, 0), (1, 0), (0, 1), (1, 1))
 """(column, row) of a pixel of the result, modulo 2."""
@@ -101,7 +102,7 @@ def _interpolated(x: Tensor) -> Tensor:
     return tall.view(2 * width, 2 * height, *rest)
 
 
-@lru_cache(maxsize=64)
+@constant
 def _blend(side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the ``(2 * side, side)`` matrix of linear interpolation."""
     lines = torch.eye(side, dtype=torch.float64)[None]

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from attrs import frozen
 from torch import Tensor
+
+from nastk.nn.constants import constant
 
 
 @frozen
@@ -54,7 +55,7 @@ def _period(side: int, out: int, stride: int, offsets: Sequence[int]) -> int:
     return max(side, side - offsets[0], stride * (out - 1) + 1 + offsets[-1])
 
 
-@lru_cache(maxsize=256)
+@constant
 def _angles(
     period: int, frequencies: int, positions: tuple[int, ...], device: torch.device
 ) -> Tensor:
@@ -63,7 +64,7 @@ def _angles(
     return (torch.outer(k, p) % period).double().mul(2 * math.pi / period).to(device)
 
 
-@lru_cache(maxsize=256)
+@constant
 def _pair(
     period: int, positions: tuple[int, ...], sign: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
@@ -72,7 +73,7 @@ def _pair(
     return torch.cat((angles.cos(), sign * angles.sin())).to(dtype)
 
 
-@lru_cache(maxsize=256)
+@constant
 def _whole(
     period: int, positions: tuple[int, ...], sign: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
@@ -81,7 +82,7 @@ def _whole(
     return torch.complex(angles.cos(), sign * angles.sin()).to(dtype.to_complex())
 
 
-@lru_cache(maxsize=256)
+@constant
 def _back(
     period: int, positions: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -11,6 +10,7 @@ from attrs import frozen
 from torch import Tensor
 from torch.nn import functional as F
 
+from nastk.nn.constants import constant
 from nastk.nn.linear import Taps
 
 Cover = Literal["merged", "ring", "single"]
@@ -30,7 +30,7 @@ class Piece:
     places: tuple[int, ...]
 
 
-@lru_cache(maxsize=256)
+@constant
 def pieces(
     options: tuple[Taps, ...], rows: tuple[int, ...], columns: tuple[int, ...], cover: Cover
 ) -> tuple[Piece, ...]:
@@ -114,7 +114,7 @@ def _kernel(grid: Tensor, piece: Piece) -> Tensor:
     return taken.permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
 
 
-@lru_cache(maxsize=256)
+@constant
 def _index(places: tuple[int, ...], empty: int, device: torch.device) -> Tensor:
     return torch.tensor([empty if p < 0 else p for p in places], device=device)
 
