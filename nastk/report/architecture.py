@@ -21,10 +21,10 @@ MAX_BOXES = 300
 
 MAX_EDGES = 1200
 MAX_OPS = 12
-LETTERS = 23
+LETTERS = 25
 """Characters in a line of a box."""
 
-BOX, SUM = 146.0, 104.0
+BOX, SUM = 160.0, 104.0
 """Widths of a box and of a sum."""
 
 LINE, PADDING = 14.0, 12.0
@@ -147,7 +147,7 @@ def _drawn(
     role: str, nodes: Sequence[_Node], edges: Sequence[tuple[int, int]], levels: Sequence[int]
 ) -> Drawing:
     sizes = [(node.width, node.height) for node in nodes]
-    arranged = arrange(sizes, edges, levels)
+    arranged = arrange(sizes, edges, levels, [node.group for node in nodes])
     boxes = tuple(_box(node, place) for node, place in zip(nodes, arranged.places, strict=True))
     parts = _parts(nodes, boxes)
     total = figure(sum(node.parameters for node in nodes))
@@ -183,12 +183,12 @@ def _node(box: Mapping[str, Any], names: Mapping[str, str]) -> _Node:
     ops = [t for o in entries(box.get("ops"))[:MAX_OPS] if (t := text(o, 60))] or ["reshape"]
     marks = _marks(box)
     shape, size = _shape(box.get("output")), number(box.get("parameters")) or 0.0
-    title = _cut(" = ".join(marks[0])) if marks else ""
     kind = "sum" if ops == ["sum"] else "op"
     lines = (f"+  {shape}",) if kind == "sum" else _wrapped(ops)
     told = [f"{d} = {o}" for d, o in marks]
     words = "; ".join([*told, ", then ".join(ops), f"gives {shape}", f"{figure(size)} parameters"])
     group = names.get(text(box.get("group"), 60), "")
+    title = _cut(" = ".join(marks[0]).removeprefix(f"{group}.")) if marks else ""
     return _Node(title, lines, shape, group, kind, words, size)
 
 
@@ -290,10 +290,11 @@ def _part(name: str, boxes: Sequence[Box]) -> Part:
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
-    """Return a smooth line downwards through the points."""
+    """Return a line downwards through the points: straight within a row, smooth between rows."""
     shifted = [(round(x + MARGIN, 1), round(y + MARGIN, 1)) for x, y in points]
     words = [f"M{shifted[0][0]:g},{shifted[0][1]:g}"]
     for (x0, y0), (x1, y1) in pairwise(shifted):
         middle = round((y0 + y1) / 2, 1)
-        words.append(f"C{x0:g},{middle:g} {x1:g},{middle:g} {x1:g},{y1:g}")
+        bent = f"C{x0:g},{middle:g} {x1:g},{middle:g} {x1:g},{y1:g}"
+        words.append(bent if x0 != x1 else f"V{y1:g}")
     return " ".join(words)

@@ -109,8 +109,10 @@ def comparison(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         runs: what :func:`nastk.report.facts.facts_of` says of each.
     """
     bars = [_bar(unit, [run["ledger"].get("phases", []) for run in runs]) for unit in (1, 2)]
+    found = columns([run["results"] for run in runs])
     return {
-        "columns": columns([run["results"] for run in runs]),
+        "columns": found,
+        "ranked": any(cell.best for column in found for cell in column.cells),
         "bars": [bar for bar in bars if bar is not None],
     }
 

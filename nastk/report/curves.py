@@ -31,8 +31,8 @@ WIDTH, HEIGHT = 420, 210
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 24
 """Size of a chart and its margins, in units of its own."""
 
-COLOURS = 8
-"""Colours that the page knows, ``c0`` to ``c7``."""
+COLOURS = 12
+"""Colours that the page knows, ``c0`` to ``c11``."""
 
 _FIRST = ("best", "entropy", "temperature", "reward")
 

@@ -9,7 +9,7 @@ from nastk.errors import RunFolderError
 from nastk.records import Cost
 from nastk.report.architecture import drawings
 from nastk.report.curves import COLOURS, charts, shares
-from nastk.report.reading import duration, entries, figure, mapping, shown, text
+from nastk.report.reading import duration, entries, figure, mapping, number, short, shown, text
 from nastk.report.scatter import plots
 from nastk.report.sheets import ROOM, generation_sheets, winner_sheet
 from nastk.report.story import (
@@ -93,7 +93,8 @@ def _asked(run: RunFolder, story: Story) -> list[tuple[str, str]]:
     budget = mapping(start.get("budget"))
     final = mapping(start.get("final"))
     names = mapping(start.get("components"))
-    wanted = f"{figure(budget.get('amount'))} {text(budget.get('unit'), 20)}".strip()
+    amount = number(budget.get("amount"))
+    wanted = "" if amount is None else f"{short(amount)} {text(budget.get('unit'), 20)}"
     best = f"{figure(final.get('leaders'))} retrained for {figure(final.get('steps'))} updates"
     content = text(data.get("content"), 40)
     rows = [(text(kind, 40), text(name, 80)) for kind, name in names.items()]

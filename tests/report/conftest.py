@@ -1,5 +1,7 @@
 """One finished toy run for all tests of the report, and what reads a page back."""
 
+import json
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -65,3 +67,52 @@ def page_of(tmp_path):
         return Page(file.read_text(encoding="utf-8"))
 
     return read
+
+
+DRAWING = {
+    "schema": 1,
+    "kind": "drawing",
+    "generator": {
+        "input": [4],
+        "output": [1, 8, 8],
+        "boxes": [
+            {"group": "", "marks": [], "ops": ["linear"], "output": [4, 4, 4], "parameters": 320},
+            {"group": "cells.0", "marks": [["cell0.op", "twice"]], "ops": ["ReLU", "conv 3×3"],
+             "output": [4, 8, 8], "parameters": 148},
+            {"group": "cells.0", "marks": [], "ops": ["sum"], "output": [4, 8, 8],
+             "parameters": 0},
+        ],
+        "edges": [[-1, 0], [0, 1], [1, 2], [0, 2]],
+    },
+    "discriminator": {
+        "input": [1, 8, 8],
+        "output": [1],
+        "boxes": [{"group": "", "marks": [], "ops": ["linear"], "output": [1], "parameters": 65}],
+        "edges": [[-1, 0]],
+    },
+}  # fmt: skip
+
+
+def enriched(folder):
+    """Add to a run's folder what toys lack: a drawing, choice weights, costs and a failure."""
+    (folder / "best" / "drawing.json").write_text(json.dumps(DRAWING))
+    with (folder / "events.jsonl").open("a") as file:
+        for at in (1, 2, 3):
+            weights = {"cell0.op": {"plain": 1 - at / 4, "twice": at / 4}}
+            file.write(json.dumps({"type": "choice-weights", "at": at, "weights": weights}) + "\n")
+    path = folder / "candidates.jsonl"
+    trials = [json.loads(line) for line in path.read_text().splitlines()]
+    for i, trial in enumerate(t for t in trials if t["evaluation"]):
+        for name, value in (("parameters", 100.0 * i + 50), ("macs", 7e4 * i + 1e4)):
+            metric = {"name": name, "value": value, "direction": "minimise", "card": {}}
+            trial["evaluation"]["metrics"][name] = metric
+    trials.append({**trials[0], "number": 99, "status": "diverged", "evaluation": None,
+                   "reason": "loss is not finite"})  # fmt: skip
+    path.write_text("".join(json.dumps(t) + "\n" for t in trials))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rich(finished, tmp_path_factory):
+    """Return the folder of a run whose page has every figure; nobody changes it."""
+    return enriched(shutil.copytree(finished, tmp_path_factory.mktemp("rich") / "rich"))

@@ -12,9 +12,11 @@ import pytest
 import nastk.report
 from nastk import engine
 from nastk.errors import ConfigError, RunFolderError
-from nastk.report import write_report
+from nastk.report import write_report, write_reports
 from nastk.report.sheets import MAX_SHEETS
 from nastk.report.story import MAX_FAILURES, MAX_ROWS, Candidates
+
+from .conftest import Page
 from nastk.testing import toys
 
 SCRIPT = (Path(nastk.report.__file__).parent / "templates" / "report.js").read_text()
@@ -51,6 +53,24 @@ def poison_journal(folder, journal):
     kept = ("type", "status", "schema")
     records = [{**poisoned(r), **{k: r[k] for k in kept if k in r}} for r in lines(folder, journal)]
     rewrite(folder, journal, records)
+
+
+def poison_folder(folder):
+    """Make every text malicious that the page takes from a folder."""
+    poison_journal(folder, "events")
+    poison_journal(folder, "candidates")
+    document = json.loads((folder / "run.json").read_text())
+    kept = {"schema": document["schema"], "kind": document["kind"]}
+    (folder / "run.json").write_text(json.dumps({**poisoned(document), **kept}))
+    newest = max((folder / "generations").iterdir())
+    state = json.loads((newest / "ledger.json").read_text())
+    state["tree"]["phases"] = {k + EVIL: v for k, v in state["tree"]["phases"].items()}
+    (newest / "ledger.json").write_text(json.dumps(state))
+    drawing = folder / "best" / "drawing.json"
+    if drawing.is_file():
+        drawn = json.loads(drawing.read_text())
+        kept = {"schema": drawn["schema"], "kind": drawn["kind"]}
+        drawing.write_text(json.dumps({**poisoned(drawn), **kept}))
 
 
 def assert_harmless(page):
@@ -100,7 +120,7 @@ def test_winner_and_generations_are_pictured_with_what_they_show(page_of, finish
     assert re.fullmatch(r"samples, evaluate, [\d,]+ updates", captions[-1])
 
 
-def test_of_many_generations_eight_are_pictured_from_first_to_last(page_of, copy):
+def test_of_many_generations_some_are_pictured_from_first_to_last(page_of, copy):
     shutil.rmtree(copy / "sheets")
     (copy / "sheets").mkdir()
     for number in range(1, 41):
@@ -111,19 +131,21 @@ def test_of_many_generations_eight_are_pictured_from_first_to_last(page_of, copy
     assert captions[-1] == "samples, generation 00940"
 
 
-def test_malicious_text_in_every_place_of_a_folder_stays_text(page_of, copy):
-    poison_journal(copy, "events")
-    poison_journal(copy, "candidates")
-    document = json.loads((copy / "run.json").read_text())
-    kept = {"schema": document["schema"], "kind": document["kind"]}
-    (copy / "run.json").write_text(json.dumps({**poisoned(document), **kept}))
-    newest = max((copy / "generations").iterdir())
-    state = json.loads((newest / "ledger.json").read_text())
-    phases = {k + EVIL: v for k, v in state["tree"]["phases"].items()}
-    state["tree"]["phases"] = phases
-    (newest / "ledger.json").write_text(json.dumps(state))
-    page = page_of(copy)
+def test_malicious_text_in_every_place_of_a_folder_stays_text(page_of, rich, tmp_path):
+    folder = shutil.copytree(rich, tmp_path / "copy")
+    poison_folder(folder)
+    page = page_of(folder)
     assert page.text.count("<script>alert(1)</script>") > 50
+    told = [attrs["data-tip"] for _, attrs in page.tags if "data-tip" in attrs]
+    assert any("<script>alert(1)</script>" in words for words in told)
+    assert_harmless(page)
+
+
+def test_name_of_the_folder_itself_stays_text(rich, tmp_path):
+    folder = shutil.copytree(rich, tmp_path / "<img src=x onerror=alert(1)>")
+    file = write_reports([folder, folder], tmp_path / "page.html")
+    page = Page(file.read_text(encoding="utf-8"))
+    assert "<img src=x onerror=alert(1)>" in page.text
     assert_harmless(page)
 
 
