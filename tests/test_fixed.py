@@ -73,7 +73,13 @@ def test_codes_that_are_no_architecture_are_refused_before_anything_is_written(
 
 @pytest.mark.parametrize(
     ("length", "steps"),
-    [("1000images", 125), ("1001images", 126), ("2kimg", 250), ("250000macs", 250), ("30steps", 30)],
+    [
+        ("1000images", 125),
+        ("1001images", 126),
+        ("2kimg", 250),
+        ("250000macs", 250),
+        ("30steps", 30),
+    ],
 )
 def test_a_training_is_as_long_as_its_budget_in_any_unit(
     tmp_path: Path, length: str, steps: int

@@ -12,6 +12,7 @@ import pytest
 
 from nastk import hookimpl, plugins
 from nastk.cli import cli
+from nastk.recipes import Figure, Recipe
 from nastk.registry import Component
 from nastk.testing import toys
 
@@ -157,3 +158,42 @@ def bytes_of():
         return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
     return read
+
+
+COOKED = "0 / 1 / 0 | 0"
+RECIPE = {**{f"run.{kind}": "toy" for kind in KINDS if kind != "space"}, "final.steps": 100}
+
+
+class Kitchen(ToyPlugin):
+    """The toys, and a space with recipes."""
+
+    @hookimpl
+    def register_components(self):
+        size = Figure("size", 1.0, low=1.0, high=1.0, band="counted")
+        large = Figure("size", 0.5, low=0.0, high=0.5, band="guessed")
+        other = Figure("rating", 0.1, low=0.0, high=9.0, protocol={"split": "train"}, band="ours")
+        rating = Figure("rating", 1.1, low=0.0, high=9.0, protocol={"split": "test"}, band="ours")
+        figures = (size, large, other, rating)
+        cookbook = Component(
+            "space",
+            "cookbook",
+            "nastk.testing.toys:ToySpace",
+            "a toy",
+            config="nastk.testing.toys:SpaceConfig",
+            architectures={"cooked": COOKED},
+            recipes={
+                "trained": Recipe("a toy", RECIPE, "us", architecture="cooked", figures=figures),
+                "searched": Recipe("a toy", RECIPE, "us", strategy="toy-random"),
+            },
+        )
+        return [*super().register_components(), cookbook]
+
+
+@pytest.fixture
+def kitchen(toy_plugin, monkeypatch):
+    """Let the kitchen be installed in place of the toys alone."""
+    found = Kitchen()
+    dist = SimpleNamespace(name="nastk-toys", version="1.0")
+    point = SimpleNamespace(name="toys", module="toys", dist=dist, load=lambda: found)
+    monkeypatch.setattr(plugins, "metadata", SimpleNamespace(entry_points=lambda group: [point]))
+    return found
