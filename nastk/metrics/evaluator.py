@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from attrs import define, evolve, frozen
+from attrs import define, evolve
 from torch import Tensor, nn
 
-from nastk.data.batches import to_float, to_uint8
+from nastk.data.batches import to_float
 from nastk.data.resize import RESIZER, resized
 from nastk.dataset import HIDDEN, Dataset, Split, SplitName
-from nastk.errors import PairError, ShapeError, TrialError
+from nastk.errors import PairError
 from nastk.evaluator import Candidate, Evaluator
 from nastk.metrics.bank import LatentBank, MaskedBank
 from nastk.metrics.config import LATENCY, METRICS, QUALIFIED, EvaluatorConfig
 from nastk.metrics.extractors import Extracted, Extractor, make_extractor, resolve_name
-from nastk.metrics.generative import (
-    GenerativeProtocol,
-    Reference,
-    extractor_card,
-    generative_metrics,
-    reference,
-)
+from nastk.metrics.gathering import Gathered, Gathering
+from nastk.metrics.generation import Judges, Made, generate
+from nastk.metrics.generative import GenerativeProtocol, extractor_card, generative_metrics
 from nastk.metrics.latency import LatencyProtocol, evaluating, measure_latency
-from nastk.metrics.paired import HiddenErrors, accuracy, class_cross_entropy
+from nastk.metrics.paired import accuracy, class_cross_entropy
 from nastk.objective import as_scores
 from nastk.records import Direction, Evaluation, Metric, MetricCard
 
@@ -36,6 +32,8 @@ if TYPE_CHECKING:
 DISTANCES = frozenset(
     {"extractor_fd", "log_fd", "extractor_kid", "extractor_is", "precision", "recall"}
 )
+CPU_BATCH = 32
+"""Images that a generator makes at once on a CPU; 100 take a fifth longer each."""
 KEPT_REFERENCES = 8
 """References and resized splits held in memory; the oldest is dropped."""
 
@@ -47,19 +45,6 @@ def standard(
     return StandardEvaluator(config, dataset=dataset, device=device)
 
 
-@frozen(eq=False)
-class _Images:
-    """What one generator made of the bank.
-
-    Attributes:
-        fake: ``(N, C, H, W)`` uint8.
-        errors: over hidden pixels; None for latent inputs.
-    """
-
-    fake: Tensor
-    errors: HiddenErrors | None
-
-
 @define
 class _Case:
     """One candidate under measurement; ``found`` grows as it goes on.
@@ -68,7 +53,7 @@ class _Case:
         candidate: what is measured.
         split: real images as large as the generated ones.
         bank: its inputs.
-        images: what it made of them.
+        made: what it made of them.
         card: what all of its metrics share.
         found: metrics by name.
     """
@@ -76,7 +61,7 @@ class _Case:
     candidate: Candidate
     split: Split
     bank: LatentBank | MaskedBank
-    images: _Images
+    made: Made
     card: MetricCard
     found: dict[str, Metric]
 
@@ -131,7 +116,7 @@ class StandardEvaluator(Evaluator):
         self._device = torch.device(device)
         self._extractor: Extractor | None = None
         self._referee: Extractor | None = None
-        self._references: dict[tuple[str, int, tuple[int, ...], str], Reference] = {}
+        self._references: dict[tuple[str, int, tuple[int, ...], str], Gathered] = {}
         self._resized: dict[tuple[str, int, int], Split] = {}
         if resolve_name(config, dataset) == "inception-v3":
             from nastk.metrics.inception import check_available
@@ -168,28 +153,57 @@ class StandardEvaluator(Evaluator):
             ShapeError: a generator makes images of another number of channels.
         """
         data = self._dataset.split(split, self._device)
-        return [Evaluation(self._measure(c, data, randomness)) for c in candidates]
+        return [Evaluation(self.measure(c, data, randomness)) for c in candidates]
 
-    def _measure(
+    def measure(
         self, candidate: Candidate, data: Split, randomness: Randomness
     ) -> dict[str, Metric]:
+        """Return the metrics of one candidate against a split that was opened before.
+
+        Args:
+            candidate: with networks.
+            data: of this evaluator's data set, on its device.
+            randomness: as for :meth:`evaluate`, which says what is raised too.
+        """
         generator = candidate.generator
         if generator is None:
             raise PairError("evaluator 'standard' needs trained networks, got an architecture only")
         bank = self._bank(candidate, data, randomness)
-        images = self._generate(generator, bank)
-        height, width = images.fake.shape[2:]
-        split = self._at_size(data, height, width)
-        card = self._card(candidate, split, bank, images)
-        case = _Case(candidate, split, bank, images, card, {})
-        fake = self.extractor.extract(images.fake, self.config.batch_size)
-        self._add_distances(case, fake)
-        self._add_paired(case, fake)
+        made = generate(generator, bank, self._judges(bank), self._device)
+        split = self._at_size(data, *made.shape[1:])
+        card = self._card(candidate, split, bank, made)
+        case = _Case(candidate, split, bank, made, card, {})
+        self._add_distances(case)
+        self._add_paired(case)
         self._add_accuracy(case)
         self._add_complexity(case, generator)
         self._add_latency(case, generator)
         self._add_rating(case)
         return {n: m for n, m in case.found.items() if self._shown(n)}
+
+    def measure_images(
+        self, batches: Iterable[Tensor], count: int, data: Split
+    ) -> dict[str, Metric]:
+        """Return the distances of images that come from elsewhere; who made them is not known.
+
+        Args:
+            batches: ``(N, C, H, W)`` uint8 each, ``count`` images in all, as large as the data's.
+            count: >= 2.
+            data: of this evaluator's data set, on its device.
+        """
+        judges = self._judges(None, count)
+        gathering = Gathering(count, judges.splits)
+        for pixels in batches:
+            gathering.add(self.extractor.extract(pixels, judges.batch_size))
+        card = MetricCard(
+            n_fake=count,
+            split=data.name,
+            data=data.content,
+            extra={"input": "files", "image": list(self._dataset.shape)},
+        )
+        wanted = DISTANCES & frozenset(self.config.metrics or METRICS)
+        real, fake = self._reference(data), gathering.done()
+        return generative_metrics(real, fake, self.extractor, card, self._protocol(), wanted)
 
     # -- images --------------------------------------------------------------------------------
 
@@ -203,28 +217,20 @@ class StandardEvaluator(Evaluator):
         split = self._at_size(data, spec.shape[1], spec.shape[2])
         return MaskedBank(spec, split, samples, self.config.mask_size, randomness)
 
-    def _generate(self, generator: nn.Module, bank: LatentBank | MaskedBank) -> _Images:
-        errors = HiddenErrors() if isinstance(bank, MaskedBank) else None
-        finite = torch.ones((), dtype=torch.bool, device=self._device)
-        parts = []
-        with evaluating(generator), torch.no_grad():
-            for inputs in bank.batches(self.config.batch_size, self._device):
-                fake = generator(inputs.given)
-                self._check_shape(fake, len(inputs.given))
-                finite &= fake.isfinite().all()
-                parts.append(to_uint8(fake))
-                if errors is not None and inputs.real is not None and inputs.mask is not None:
-                    errors.add(fake, inputs.real, inputs.mask)
-        if not bool(finite):
-            raise TrialError("the generator makes values that are not finite", status="diverged")
-        return _Images(torch.cat(parts), errors)
+    def _judges(self, bank: LatentBank | MaskedBank | None, count: int = 0) -> Judges:
+        count = count if bank is None else len(bank)
+        return Judges(
+            extractor=self.extractor,
+            referee=self.referee if isinstance(bank, MaskedBank) else None,
+            channels=self._dataset.shape[0],
+            batch_size=self._at_once(),
+            splits=self._protocol().fitted(count, count).isc_splits,
+        )
 
-    def _check_shape(self, fake: Tensor, n: int) -> None:
-        channels = self._dataset.shape[0]
-        if fake.ndim != 4 or fake.shape[:2] != (n, channels):
-            raise ShapeError(
-                f"generator: got images {tuple(fake.shape)}, expected ({n}, {channels}, H, W)"
-            )
+    def _at_once(self) -> int:
+        """Return how many images a generator makes at once: on a CPU, what its caches hold."""
+        size = self.config.batch_size
+        return min(size, CPU_BATCH) if self._device.type == "cpu" else size
 
     def _at_size(self, split: Split, height: int, width: int) -> Split:
         if tuple(split.images.shape[2:]) == (height, width):
@@ -237,50 +243,51 @@ class StandardEvaluator(Evaluator):
 
     # -- metrics -------------------------------------------------------------------------------
 
-    def _add_distances(self, case: _Case, fake: Extracted) -> None:
+    def _add_distances(self, case: _Case) -> None:
         wanted = DISTANCES & frozenset(self.config.metrics or METRICS)
         if self._rates_by_distance(case):
             wanted |= {"log_fd"}
         if not wanted:
             return
-        protocol = GenerativeProtocol(
+        real, fake = self._reference(case.split), case.made.gathered
+        protocol = self._protocol()
+        case.found.update(
+            generative_metrics(real, fake, self.extractor, case.card, protocol, wanted)
+        )
+
+    def _protocol(self) -> GenerativeProtocol:
+        return GenerativeProtocol(
             kid_subset_size=self.config.kid_subset_size,
             kid_subsets=self.config.kid_subsets,
             isc_splits=self.config.isc_splits,
             prc_neighbours=self.config.prc_neighbours,
         )
-        real = self._reference(case.split)
-        case.found.update(
-            generative_metrics(real, fake, self.extractor, case.card, protocol, wanted)
-        )
 
-    def _reference(self, split: Split) -> Reference:
+    def _reference(self, split: Split) -> Gathered:
         n = min(self.config.real_samples or len(split), len(split))
         key = (split.content, n, tuple(split.images.shape[1:]), self.extractor.weights_hash)
         if key not in self._references:
             _make_room(self._references)
             chosen = torch.arange(n) * len(split) // n  # a split may be ordered by class
-            images = split.images[chosen.to(split.images.device)]
-            found = self.extractor.extract(images, self.config.batch_size)
-            self._references[key] = reference(found.features)
+            gathering = Gathering(n)
+            for some in torch.split(chosen.to(split.images.device), self.config.batch_size):
+                found = self.extractor.extract(split.images[some], self.config.batch_size)
+                gathering.add(Extracted(found.features))  # nobody scores real images
+            self._references[key] = gathering.done()
         return self._references[key]
 
-    def _add_paired(self, case: _Case, fake: Extracted) -> None:
-        errors, bank = case.images.errors, case.bank
+    def _add_paired(self, case: _Case) -> None:
+        errors, bank, logits = case.made.errors, case.bank, case.made.logits
         if errors is None or not isinstance(bank, MaskedBank):
             return
         card = evolve(case.card, n_real=len(bank))
         case.add("masked_l1", errors.masked_l1(), card)
         case.add("psnr", errors.psnr(), card)
-        referee = self.referee
-        if referee is None:
+        if self.referee is None or logits is None:
             return
-        if referee is not self.extractor:
-            fake = referee.extract(case.images.fake, self.config.batch_size)
-        assert fake.logits is not None
         seen = int((bank.labels != HIDDEN).sum())
-        judged = extractor_card(referee, card, seen, seen)
-        entropy = class_cross_entropy(fake.logits, bank.labels.cpu(), self._dataset.classes)
+        judged = extractor_card(self.referee, card, seen, seen)
+        entropy = class_cross_entropy(logits, bank.labels.cpu(), self._dataset.classes)
         case.add("class_cross_entropy", entropy, judged)
 
     def _add_accuracy(self, case: _Case) -> None:
@@ -330,7 +337,7 @@ class StandardEvaluator(Evaluator):
 
     def _add_rating(self, case: _Case) -> None:
         terms = ["log_fd" if self._rates_by_distance(case) else "class_cross_entropy"]
-        if case.images.errors is not None:
+        if case.made.errors is not None:
             terms.append("masked_l1")
         values = [case.value(term) for term in terms]
         known = [v for v in values if v is not None]
@@ -346,11 +353,11 @@ class StandardEvaluator(Evaluator):
         return not (labelled and self._dataset.classes)
 
     def _card(
-        self, candidate: Candidate, split: Split, bank: LatentBank | MaskedBank, images: _Images
+        self, candidate: Candidate, split: Split, bank: LatentBank | MaskedBank, made: Made
     ) -> MetricCard:
         extra: dict[str, object] = {
             "input": candidate.space.input.kind,
-            "image": list(images.fake.shape[1:]),
+            "image": list(made.shape),
         }
         if bank.mask_size:
             extra["mask_size"] = bank.mask_size

@@ -10,18 +10,18 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from attrs import evolve, frozen
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nastk.errors import ConfigError, ShapeError
 from nastk.metrics.config import METRICS, QUALIFIED
+from nastk.metrics.moments import Moments, Statistics
 from nastk.records import Metric, MetricCard
 
 if TYPE_CHECKING:
-    from nastk.metrics.extractors import Extracted, Extractor
+    from nastk.metrics.extractors import Extractor
+    from nastk.metrics.gathering import Gathered
 
 SEED = 2020
 """Seed of KID's subsets and of the score's shuffle: torch-fidelity's default."""
@@ -30,14 +30,14 @@ PLAIN_NAME_IMAGES = 10_000
 """Real and generated images below which nothing is called FID, KID or inception score."""
 
 STREAM_FROM = 20_000
-"""Features above this number are averaged in chunks, without a float64 copy of all."""
+"""Images above this number are never held all at once: their features are averaged in chunks."""
 
 CHUNK = 4096
 WHOLE_DISTANCES = 4096
 """Images up to which precision and recall hold whole distance matrices."""
 
-Statistics = Mapping[str, NDArray[np.float64]]
-"""``mu`` of shape (F,) and ``sigma`` of shape (F, F)."""
+OF_KEPT = frozenset({"extractor_kid", "precision", "recall"})
+"""Distances that need features themselves; of very many images they see a part."""
 
 
 @frozen
@@ -65,24 +65,6 @@ class GenerativeProtocol:
             isc_splits=max(1, min(self.isc_splits, n_fake // 10)),
             prc_neighbours=max(1, min(self.prc_neighbours, least - 1)),
         )
-
-
-@frozen(eq=False)
-class Reference:
-    """Features of real images and their moments, computed once.
-
-    Attributes:
-        features: ``(N, F)`` float32.
-        statistics: mean and covariance, float64.
-    """
-
-    features: Tensor
-    statistics: Statistics
-
-
-def reference(features: Tensor) -> Reference:
-    """Return the reference of ``(N, F)`` features of real images, N >= 2."""
-    return Reference(features, statistics(features))
 
 
 def statistics(features: Tensor) -> Statistics:
@@ -227,8 +209,8 @@ def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> tuple[f
 
 
 def generative_metrics(
-    real: Reference,
-    fake: Extracted,
+    real: Gathered,
+    fake: Gathered,
     extractor: Extractor,
     card: MetricCard,
     protocol: GenerativeProtocol,
@@ -244,7 +226,7 @@ def generative_metrics(
         protocol: settings, cut to the images at hand.
         wanted: names of :data:`nastk.metrics.config.METRICS`; None: all.
     """
-    n_real, n_fake = len(real.features), len(fake.features)
+    n_real, n_fake = real.count, fake.count
     protocol = protocol.fitted(n_real, n_fake)
     card = extractor_card(extractor, card, n_real, n_fake)
     numbers = _numbers(real, fake, protocol, wanted)
@@ -255,6 +237,8 @@ def generative_metrics(
         own = evolve(card, extra={**card.extra, **extra})
         if name == "extractor_is":
             own = evolve(own, n_real=0)
+        elif name in OF_KEPT:
+            own = evolve(own, n_real=len(real.features), n_fake=len(fake.features))
         metrics[shown] = Metric(shown, _finite(value), METRICS[name], own, spread)
     return metrics
 
@@ -282,8 +266,8 @@ _Number = tuple[float, "float | None", Mapping[str, Any]]
 
 
 def _numbers(
-    real: Reference,
-    fake: Extracted,
+    real: Gathered,
+    fake: Gathered,
     protocol: GenerativeProtocol,
     wanted: frozenset[str] | None,
 ) -> dict[str, _Number]:
@@ -292,7 +276,7 @@ def _numbers(
 
     found: dict[str, _Number] = {}
     if wants("extractor_fd", "log_fd"):
-        distance = frechet_distance(real.statistics, statistics(fake.features))
+        distance = frechet_distance(real.statistics, fake.statistics)
         found["extractor_fd"] = (distance, None, {})
         found["log_fd"] = (math.log(max(distance, 1e-12)), None, {})
     if wants("extractor_kid"):
@@ -300,10 +284,10 @@ def _numbers(
         mean, spread = kernel_distance(real.features, fake.features, size, subsets)
         settings = {"kid_subset_size": size, "kid_subsets": subsets, "seed": SEED}
         found["extractor_kid"] = (mean, spread, settings)
-    if wants("extractor_is") and fake.logits is not None:
-        mean, spread = inception_score(fake.logits, protocol.isc_splits)
+    score = fake.score(protocol.isc_splits) if wants("extractor_is") else None
+    if score is not None:
         settings = {"isc_splits": protocol.isc_splits, "seed": SEED}
-        found["extractor_is"] = (mean, spread, settings)
+        found["extractor_is"] = (*score, settings)
     if wants("precision", "recall"):
         k = protocol.prc_neighbours
         precision, recall = precision_recall(real.features, fake.features, k)
@@ -317,18 +301,7 @@ def _finite(value: float) -> float | None:
 
 
 def _streamed(features: Tensor) -> Statistics:
-    """Return the same moments from chunks, by the pairwise update of means and scatters.
-
-    Source: Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm".
-    """
-    width = features.shape[1]
-    count, mean, scatter = 0, np.zeros(width), np.zeros((width, width))
+    moments = Moments()
     for chunk in torch.split(features, CHUNK):
-        rows = chunk.double().numpy()
-        n, centre = len(rows), rows.mean(axis=0)
-        step = centre - mean
-        spread = rows - centre
-        scatter += spread.T @ spread + np.outer(step, step) * (count * n / (count + n))
-        mean += step * (n / (count + n))
-        count += n
-    return {"mu": mean, "sigma": scatter / (count - 1)}
+        moments.add(chunk)
+    return moments.statistics()

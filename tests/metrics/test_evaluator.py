@@ -16,7 +16,6 @@ from nastk.dataset import SplitName
 from nastk.errors import PairError, ShapeError, TrialError
 from nastk.evaluator import Candidate
 from nastk.metrics import evaluator as module
-from nastk.metrics import generative
 from nastk.metrics.cards import comparable
 from nastk.metrics.config import METRICS, EvaluatorConfig
 from nastk.metrics.evaluator import StandardEvaluator, standard
@@ -45,7 +44,7 @@ class Knowing:
     """Mixes the true images, batch after batch, with what it is given."""
 
     def __init__(self, real: Tensor, wrong: float) -> None:
-        self.batches = iter(torch.split(real, EvaluatorConfig().batch_size))
+        self.batches = iter(torch.split(real, module.CPU_BATCH))
         self.wrong = wrong
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -194,7 +193,7 @@ def test_images_of_other_channels_and_candidates_without_networks_are_refused(
 ) -> None:
     evaluator = standard(QUICK, dataset=digits_set, device="cpu")
     rgb = latent(candidate, lambda x: scatter(x).expand(-1, 3, -1, -1))
-    with pytest.raises(ShapeError, match="60, 3, 16, 16"):
+    with pytest.raises(ShapeError, match="32, 3, 16, 16"):
         evaluator.evaluate([rgb], "validation", Randomness(0))
     rgb.generator = None
     with pytest.raises(PairError, match="trained networks"):
@@ -229,19 +228,20 @@ def test_changed_data_under_the_same_name_change_the_result(
 def test_real_features_are_extracted_once_per_data_and_weights(
     digits_set: InMemoryDataset, candidate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
-    original = generative.reference
-
-    def counted(features: Tensor) -> Any:
-        made.append(len(features))
-        return original(features)
-
-    monkeypatch.setattr(module, "reference", counted)
     evaluator = standard(QUICK, dataset=digits_set, device="cpu")
+    extractor, seen = evaluator.extractor, []
+    original = extractor.extract
+
+    def counted(images: Tensor, batch_size: int = 256) -> Any:
+        seen.append(len(images))
+        return original(images, batch_size)
+
+    monkeypatch.setattr(extractor, "extract", counted)
     names: tuple[SplitName, ...] = ("validation", "validation", "train")
     for name in names:
         evaluator.evaluate([latent(candidate)] * 2, name, Randomness(0))
-    assert made == [len(digits_set.split("validation")), len(digits_set.split("train"))]
+    real = len(digits_set.split("validation")) + len(digits_set.split("train"))
+    assert sum(seen) == real + 6 * QUICK.samples
 
 
 def test_the_discriminators_class_head_is_scored_on_real_images(

@@ -12,7 +12,7 @@ from torch import Tensor
 from nastk.data.memory import InMemoryDataset
 from nastk.errors import ConfigError, ShapeError
 from nastk.metrics import generative
-from nastk.metrics.extractors import Extracted
+from nastk.metrics.gathering import gathered
 from nastk.metrics.generative import (
     GenerativeProtocol,
     earns_plain_name,
@@ -21,7 +21,6 @@ from nastk.metrics.generative import (
     inception_score,
     kernel_distance,
     precision_recall,
-    reference,
     statistics,
 )
 from nastk.metrics.small_cnn import random_cnn
@@ -105,8 +104,8 @@ def test_values_equal_those_of_torch_fidelity_on_real_digits(
     extractor = fixed_extractor(256)
     protocol = GenerativeProtocol(kid_subset_size=60, kid_subsets=20, isc_splits=5)
     ours = generative_metrics(
-        reference(extractor.features(real)),
-        extractor.extract(fake),
+        gathered(extractor.extract(real)),
+        gathered(extractor.extract(fake)),
         extractor,
         MetricCard(),
         protocol,
@@ -188,8 +187,8 @@ def test_settings_are_cut_to_the_images_at_hand_and_the_cards_say_so(
     fixed_extractor: Any,
 ) -> None:
     extractor = fixed_extractor(16)
-    real = reference(extractor.features(noise((25, 1, 4, 4))))
-    fake = extractor.extract(noise((20, 1, 4, 4), seed=1))
+    real = gathered(extractor.extract(noise((25, 1, 4, 4))))
+    fake = gathered(extractor.extract(noise((20, 1, 4, 4), seed=1)))
     found = generative_metrics(real, fake, extractor, MetricCard(), GenerativeProtocol())
     assert all(metric.value is not None for metric in found.values())
     assert found["extractor_kid"].card.extra["kid_subset_size"] == 20
@@ -201,8 +200,8 @@ def test_settings_are_cut_to_the_images_at_hand_and_the_cards_say_so(
 
 def test_only_what_is_wanted_is_computed(fixed_extractor: Any) -> None:
     extractor = fixed_extractor(16)
-    real = reference(extractor.features(noise((25, 1, 4, 4))))
-    fake = extractor.extract(noise((20, 1, 4, 4), seed=1))
+    real = gathered(extractor.extract(noise((25, 1, 4, 4))))
+    fake = gathered(extractor.extract(noise((20, 1, 4, 4), seed=1)))
     wanted = frozenset({"extractor_kid"})
     found = generative_metrics(real, fake, extractor, MetricCard(), GenerativeProtocol(), wanted)
     assert set(found) == {"extractor_kid"}
@@ -220,10 +219,10 @@ def test_only_official_inception_on_ten_thousand_images_is_called_fid(
     fixed_extractor: Any, official: bool, n: int, names: set[str]
 ) -> None:
     extractor = fixed_extractor(16, official=official)
-    found = extractor.extract(noise((n, 1, 4, 4)), 5000)
+    found = gathered(extractor.extract(noise((n, 1, 4, 4)), 5000))
     wanted = frozenset({"extractor_fd", "extractor_is"})
     metrics = generative_metrics(
-        reference(found.features), found, extractor, MetricCard(), GenerativeProtocol(), wanted
+        found, found, extractor, MetricCard(), GenerativeProtocol(), wanted
     )
     assert set(metrics) - {"log_fd"} == names
     assert all(metrics[name].name == name for name in metrics)
@@ -242,8 +241,6 @@ def test_an_extractor_without_logits_gives_no_inception_score() -> None:
     extractor = random_cnn((1, 16, 16))
     found = extractor.extract(noise((30, 1, 16, 16)))
     assert found.logits is None
-    real = reference(found.features)
-    metrics = generative_metrics(
-        real, Extracted(found.features), extractor, MetricCard(), GenerativeProtocol()
-    )
+    images = gathered(found)
+    metrics = generative_metrics(images, images, extractor, MetricCard(), GenerativeProtocol())
     assert "extractor_is" not in metrics
