@@ -14,7 +14,7 @@ from attrs import define, field
 from torch import nn
 
 from nastk.nn.choice import Network, Selection
-from nastk.nn.constants import kept_in
+from nastk.nn.constants import Constants, kept_in
 from nastk.nn.edges import Edge, find_edges
 from nastk.nn.mixing import Pass
 from nastk.nn.pending import looked_at
@@ -34,7 +34,7 @@ class Mixtures:
     selection: Selection
     edges: list[Edge]
     form: str
-    constants: dict[Any, Any] = field(factory=dict)
+    constants: Constants = field(factory=Constants)
 
     def run(self, body: nn.Module, inputs: Sequence[Any]) -> Any:
         """Return what ``body`` makes of ``inputs``."""

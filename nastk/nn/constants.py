@@ -11,6 +11,14 @@ from typing import Any, ParamSpec, TypeVar
 Arguments = ParamSpec("Arguments")
 Made = TypeVar("Made")
 
+
+class Constants(dict[Any, Any]):
+    """What was made so far; a deep copy begins without it."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Constants:
+        return Constants()
+
+
 _KEPT: ContextVar[dict[Any, Any] | None] = ContextVar("constants", default=None)
 
 
