@@ -22,6 +22,7 @@ from nastk.gan.inputs import LatentInputs
 from nastk.gan.objectives import Hinge
 from nastk.gan.trainer import GanTrainer
 from nastk.metrics.bank import LatentBank
+from nastk.metrics.evaluator import CPU_BATCH
 from nastk.metrics.latency import evaluating
 from nastk.nn.choice import Network
 from nastk.nn.spectral import SpectralNorm
@@ -44,6 +45,8 @@ LATENT = 128
 REWARD_BATCH = 100
 SINGLE = 64
 """Architectures that the published way draws in one measurement."""
+WARM = 8
+"""Iterations before the first measurement: the ledger counts the cost of the first paths."""
 ITERATIONS = 4
 """Iterations of shared training in one measurement, each of other architectures."""
 
@@ -177,6 +180,8 @@ def training(widths: tuple[int, int, int], rounds: int) -> dict[str, Any]:
     """Return how long an iteration (five steps of D, one of G) takes each way."""
     sides = Case(widths)
     plain = sides.published()
+    for _ in range(WARM):
+        plain.step()
     ways: dict[str, Callable[[], object]] = {"published": lambda: _steps(plain.step)}
     for name, settings in WAYS.items():
         case = Case(widths, precision=settings.get("precision", "fp32"))
@@ -195,6 +200,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def _advance(training: Training) -> Callable[[], object]:
+    training.advance(Budget(WARM))
     return lambda: training.advance(Budget(ITERATIONS))
 
 
@@ -230,7 +236,7 @@ def rewards(widths: tuple[int, int, int], rounds: int, batches: int) -> dict[str
 def reward_images(generator: Network, bank: LatentBank) -> Tensor:
     """Return images as the evaluator has them made: of fixed latents, without gradients."""
     with evaluating(generator), torch.no_grad():
-        batches = bank.batches(REWARD_BATCH, torch.device("cpu"))
+        batches = bank.batches(min(REWARD_BATCH, CPU_BATCH), torch.device("cpu"))
         return torch.cat([to_uint8(generator(inputs.given)) for inputs in batches])
 
 

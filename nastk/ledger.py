@@ -37,6 +37,12 @@ class Ledger:
         if failed:
             self.failed = self.failed + cost
 
+    @property
+    def hit_rate(self) -> float:
+        """The share of the candidates asked for that memory answered; 0 before the first."""
+        asked = self.trials + self.reused
+        return self.reused / asked if asked else 0.0
+
     def total(self, without: Collection[str] = ()) -> Cost:
         """Return the sum over all phases but those ``without``."""
         return sum((c for p, c in self.phases.items() if p not in without), start=Cost())

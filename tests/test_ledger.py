@@ -48,3 +48,10 @@ def test_state_comes_back_without_repeated_work() -> None:
 def test_difference_undoes_a_sum() -> None:
     both = Cost(1, 2, 3, 4.0) + Cost(5, 6, 7, 8.0)
     assert both - Cost(5, 6, 7, 8.0) == Cost(1, 2, 3, 4.0)
+
+
+def test_hit_rate_is_the_share_of_candidates_that_memory_answered():
+    ledger = Ledger()
+    assert ledger.hit_rate == 0.0
+    ledger.trials, ledger.reused = 30, 10
+    assert ledger.hit_rate == 0.25

@@ -222,6 +222,30 @@ def test_costs_of_every_phase_are_in_the_ledger(digits):
     assert phases["reward"].steps == 0
 
 
+def test_the_ledger_says_how_many_rewards_memory_answered(digits):
+    search, _ = world(digits)
+    strategy = begin(search, controller_steps=60, stage_iterations=(1,))
+    run(strategy, until=lambda s: s.phase == "propose")
+    ledger, seen = search.ledger, search.evaluator.seen
+    assert len(seen) == len(set(seen)) == ledger.trials == strategy.rewards.measured
+    assert ledger.trials + ledger.reused == 60
+    assert 24 <= ledger.reused <= 45, "60 draws of 36 architectures"
+    assert ledger.hit_rate == ledger.reused / 60
+
+
+def test_rewards_are_measured_again_when_the_shared_weights_have_moved(digits):
+    search, _ = world(digits)
+    strategy = begin(search, controller_steps=40, stage_iterations=(2,))
+    run(strategy, until=lambda s: s.iteration == 1)
+    first = search.ledger.trials
+    assert strategy.rewards.state_dict()["period"] == 1
+    run(strategy, until=lambda s: s.phase == "propose")
+    assert search.ledger.trials > first
+    counts = Counter(search.evaluator.seen)
+    assert set(counts.values()) <= {1, 2}
+    assert max(counts.values()) == 2, "once under either weights"
+
+
 def test_every_real_batch_gets_a_path_of_its_own_and_the_generator_the_last_one(digits):
     search, _ = world(digits, n_critic=3)
     strategy = begin(search)

@@ -29,6 +29,8 @@ RECALIBRATION_BATCH = 64
 class Rewards:
     """Scores paths on the evaluator's fixed bank of inputs; remembers them until told to forget.
 
+    The ledger counts what was measured (``trials``) and what memory answered (``reused``).
+
     Args:
         search: whose evaluator judges, on validation images.
         metric: name of the metric; one to be minimised counts with its sign changed.
@@ -66,8 +68,11 @@ class Rewards:
         """
         space = self._search.space
         architecture = Architecture(space.name, space.complete(choices, blocks) or choices)
-        key = architecture.fingerprint
-        if key not in self._known:
+        key, ledger = architecture.fingerprint, self._search.ledger
+        if key in self._known:
+            ledger.reused += 1
+        else:
+            ledger.trials += 1
             activate(generator, choices)
             found = self._measure(generator, architecture, blocks)
             self._known[key] = float("-inf") if found is None else found
