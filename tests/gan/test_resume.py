@@ -62,6 +62,9 @@ def test_resumed_training_equals_the_uninterrupted_one(
         {"d_update": "separate", "fakes_for_d": "eval", "sampling": "replacement", "flips": True},
         {"n_critic": 2, "g_batch_size": 12, "lr_decay": "linear", "health_every": 20},
         {"ema_decay": 0.0, "beta1": 0.5, "health": "off"},
+        {"memory_format": "contiguous", "forms": "plain"},
+        {"memory_format": "channels_last", "forms": "plain"},
+        {"memory_format": "channels_last", "forms": "auto"},
     ],
 )
 def test_resume_holds_for_every_way_of_training(
@@ -69,6 +72,22 @@ def test_resume_holds_for_every_way_of_training(
 ) -> None:
     plan = Plan(horizon=60)
     fifty_is_twice_twenty_five(toy, tmp_path, lambda **kw: toy.start(plan=plan, **settings, **kw))
+
+
+def test_restored_state_lies_in_memory_as_it_did(toy: SimpleNamespace, tmp_path: Path) -> None:
+    """Fused Adam goes through a parameter, its gradient and its moments side by side."""
+    first = toy.start(memory_format="channels_last", beta1=0.5)
+    first.advance(Budget(3))
+    save_state(tmp_path, "training", first.state_dict())
+    second = toy.start(memory_format="channels_last", beta1=0.5, seed=9)
+    second.load_state_dict(load_state(tmp_path, "training"))
+    told = []
+    for training in (first, second):
+        kernel = training.pair.discriminator.body.conv.weight
+        held = [kernel, *(training._d_adam.state[kernel][k] for k in ("exp_avg", "exp_avg_sq"))]
+        told.append([t.stride() for t in held])
+        assert all(t.is_contiguous(memory_format=torch.channels_last) for t in held)
+    assert told[0] == told[1]
 
 
 def test_resume_holds_with_dropout_paths_and_frozen_parameters(
