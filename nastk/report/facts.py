@@ -10,7 +10,7 @@ from nastk.records import Cost
 from nastk.report.architecture import drawings
 from nastk.report.curves import COLOURS, charts, shares
 from nastk.report.reading import duration, entries, figure, mapping, number, short, shown, text
-from nastk.report.scatter import plots
+from nastk.report.scatter import ordered, plots
 from nastk.report.sheets import ROOM, generation_sheets, winner_sheet
 from nastk.report.story import (
     MAX_COLUMNS,
@@ -65,6 +65,7 @@ def facts_of(run: RunFolder, room: int = ROOM) -> dict[str, Any]:
         "leaders": [_leader(mapping(leader)) for leader in story.leaders],
         "finalists": [_finalist(event) for event in story.finalists],
         "candidates": candidates,
+        "columns": ordered(candidates.protocols, _sought(story)),
         "settings": _settings(run),
         "environment": _environment(run),
     }  # fmt: skip

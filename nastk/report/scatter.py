@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -54,8 +54,16 @@ class Cloud:
     points: list[Measured] = field(factory=list)
     left_out: int = 0
 
-    def take(self, record: Mapping[str, Any], card: Any) -> None:
-        """Learn of one candidate; ``card`` gives the protocol of a metric as text."""
+    def take(
+        self, record: Mapping[str, Any], card: Callable[[Mapping[str, Any]], str], training: str
+    ) -> None:
+        """Learn of one candidate.
+
+        Args:
+            record: of the journal.
+            card: gives the protocol of a metric as text.
+            training: what the candidate got; those of unlike trainings are not comparable.
+        """
         evaluation = mapping(record.get("evaluation"))
         values = {}
         for name, metric in list(mapping(evaluation.get("metrics")).items())[:40]:
@@ -69,7 +77,7 @@ class Cloud:
             self.left_out += 1
             return
         codes, counted = text(record.get("codes"), 80), figure(record.get("number"))
-        group = text(evaluation.get("group"), 40)
+        group = ", ".join(w for w in (text(evaluation.get("group"), 40), training) if w)
         name = f"no. {counted}: {codes}" if counted else codes
         self.points.append(Measured(name, text(record.get("fingerprint"), 40), group, values))
 
@@ -133,6 +141,12 @@ def plots(cloud: Cloud, wanted: Sequence[str], winner: str) -> list[Plot]:
             found += [_plot(group, points, cost, quality, winner)
                       for cost in COSTS[:3] if names[cost] > 1]  # fmt: skip
     return [plot for plot in found if plot is not None][:MAX_PLOTS]
+
+
+def ordered(names: Iterable[str], wanted: Sequence[str]) -> list[str]:
+    """Return metrics by what a reader looks for: what was sought, other scores, costs, the rest."""
+    rank = {name: i for i, name in enumerate(dict.fromkeys([*wanted, *FIRST, *COSTS]))}
+    return sorted(names, key=lambda name: rank.get(name, len(rank)))
 
 
 def _quality(names: Counter[str], wanted: Sequence[str]) -> str | None:

@@ -20,7 +20,7 @@ MAX_ROWS = 200
 MAX_FAILURES = 100
 """Failures that are listed."""
 
-MAX_COLUMNS = 8
+MAX_COLUMNS = 14
 """Metrics that have a column in the table of candidates."""
 
 MAX_PROTOCOLS = 3
@@ -67,7 +67,7 @@ class Candidates:
         """Learn of one candidate."""
         metrics = mapping(mapping(record.get("evaluation")).get("metrics"))
         self._learn(metrics)
-        self.cloud.take(record, card_facts)
+        self.cloud.take(record, card_facts, _budget(record))
         row = _row(record, {n: m for n, m in metrics.items() if n in self.protocols})
         self.count += 1
         self.proposed += not record.get("rung")  # later rungs train known candidates further
@@ -258,12 +258,16 @@ def _row(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> Row:
 
 def _training(record: Mapping[str, Any]) -> str:
     """Return how long a candidate was trained, and whose weights it began with."""
-    budget = mapping(record.get("budget"))
-    words = [f"{figure(budget.get('amount'))} {text(budget.get('unit'), 20)}".strip()]
+    words = [_budget(record)]
     parent = figure(record.get("parent"))
     if parent:
         words.append(f"{figure(100 * (number(record.get('inherited')) or 0.0), 3)} % of {parent}")
     return ", ".join(word for word in words if word)
+
+
+def _budget(record: Mapping[str, Any]) -> str:
+    budget = mapping(record.get("budget"))
+    return f"{figure(budget.get('amount'))} {text(budget.get('unit'), 20)}".strip()
 
 
 def _fact(value: object) -> str:

@@ -42,3 +42,12 @@ def test_a_page_that_cannot_be_written_does_not_fail_the_run(call, quick, tmp_pa
     assert result.exit_code == 0
     assert "warning: no report was written: OSError: disk full" in result.stderr
     assert "report.html" not in result.stdout
+
+
+def test_several_runs_are_compared_on_a_page_that_must_be_named(call, refuse, quick, tmp_path):
+    for name in ("a", "b"):
+        call("run", *quick, "--out", tmp_path / name, "-q")
+    assert "-o all.html" in refuse("report", tmp_path / "a", tmp_path / "b")
+    result = call("report", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "all.html")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'all.html'}\n")
+    assert "2 runs side by side" in (tmp_path / "all.html").read_text(encoding="utf-8")

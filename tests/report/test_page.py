@@ -15,9 +15,9 @@ from nastk.errors import ConfigError, RunFolderError
 from nastk.report import write_report, write_reports
 from nastk.report.sheets import MAX_SHEETS
 from nastk.report.story import MAX_FAILURES, MAX_ROWS, Candidates
+from nastk.testing import toys
 
 from .conftest import Page
-from nastk.testing import toys
 
 SCRIPT = (Path(nastk.report.__file__).parent / "templates" / "report.js").read_text()
 EVIL = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\"' onload='x"
