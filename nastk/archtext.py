@@ -120,7 +120,7 @@ def _published(
 ) -> Written:
     usual = space or RunSettings().space
     for component, name in published:
-        if component.name == usual or (text != name and not space):
+        if component.name == usual:
             return Written(text, component, component.architectures[name])
     if published and not space:
         return _only(text, published)

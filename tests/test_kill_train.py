@@ -19,7 +19,7 @@ SETTINGS = {
     "engine.commit_every": 1,
     "final.samples": 64,
 }
-WORDS = [sys.executable, "-m", "nastk", "train", "0 / 0 0 / 0 0 0 0 0", "--budget", "500steps"]
+WORDS = [sys.executable, "-m", "nastk", "train", "0 / 0 0 / 0 0 0 0 0", "--budget", "300steps"]
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:

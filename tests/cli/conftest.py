@@ -167,6 +167,14 @@ RECIPE = {**{f"run.{kind}": "toy" for kind in KINDS if kind != "space"}, "final.
 class Kitchen(ToyPlugin):
     """The toys, and a space with recipes."""
 
+    def __init__(self):
+        super().__init__()
+        self.then = lambda event: None
+
+    @hookimpl
+    def on_event(self, event):
+        self.then(event)
+
     @hookimpl
     def register_components(self):
         size = Figure("size", 1.0, low=1.0, high=1.0, band="counted")

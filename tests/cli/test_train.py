@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 
 import pytest
 
@@ -104,6 +106,21 @@ def test_seeds_that_are_finished_are_skipped_and_untouched(call, tmp_path, bytes
     assert bytes_of(tmp_path) == before
     table = "over 2 seeds"
     assert first.stdout.split(table)[1] == second.stdout.split(table)[1]
+
+
+def test_an_interrupted_series_goes_on_with_the_same_command(call, tmp_path, kitchen):
+    words = ("train", "cooked", *QUICK, "--seeds", "2", "--out")
+    whole = call(*words, tmp_path / "whole")
+    kitchen.then = lambda event: event["type"] == "step" and os.kill(os.getpid(), signal.SIGINT)
+    first = call(*words, tmp_path / "a")
+    kitchen.then = lambda event: None
+    assert first.exit_code == 130, first.output
+    assert "the same command continues" in first.stderr
+    assert not (tmp_path / "a-seed1").exists()
+    second = call(*words, tmp_path / "a")
+    assert second.exit_code == 0, second.output
+    table = "over 2 seeds"
+    assert second.stdout.split(table)[1] == whole.stdout.split(table)[1]
 
 
 def test_seeds_refuse_folders_that_hold_another_training(call, refuse, tmp_path):
