@@ -15,6 +15,7 @@ from nastk.cli.common import (
     run_options,
     verbosity,
 )
+from nastk.cli.tensorboard import boards, tensorboard_option
 
 _EXAMPLES = """\b
 Examples:
@@ -28,11 +29,17 @@ Examples:
 @click.argument("config", required=False)
 @run_options
 @click.option("-n", "--dry-run", is_flag=True, help="build one candidate, show the plan, stop")
+@tensorboard_option
 @json_option
 @verbosity
 @click.pass_context
 def command(
-    ctx: click.Context, config: str | None, settings: tuple[str, ...], dry_run: bool, as_json: bool
+    ctx: click.Context,
+    config: str | None,
+    settings: tuple[str, ...],
+    dry_run: bool,
+    tensorboard: bool,
+    as_json: bool,
 ) -> int:
     """Search, retrain the best from scratch and measure it.
 
@@ -50,8 +57,11 @@ def command(
         return _show_plan(engine.plan(on_device(resolved), app.registry), as_json)
     folder = free_folder(resolved, resolved.run.strategy)
     ready = on_device(resolved)
+    board = boards(folder, tensorboard)
     return execute(
-        app, as_json, lambda sinks, stop: engine.run(ready, app.registry, folder, sinks, stop)
+        app,
+        as_json,
+        lambda sinks, stop: engine.run(ready, app.registry, folder, [*sinks, *board], stop),
     )
 
 
