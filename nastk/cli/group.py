@@ -19,6 +19,7 @@ COMMANDS = {
     "resume": "continue a run from its folder",
     "train": "train one architecture from scratch and measure it",
     "reproduce": "follow a published recipe and hold the outcome against its figures",
+    "evaluate": "measure runs, exported files or folders of images; rank several",
     "show": "what a run found, tried and cost",
     "sample": "images of a finished run's generator",
     "export": "the generator as one ONNX or safetensors file",

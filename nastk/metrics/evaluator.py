@@ -168,7 +168,7 @@ class StandardEvaluator(Evaluator):
         generator = candidate.generator
         if generator is None:
             raise PairError("evaluator 'standard' needs trained networks, got an architecture only")
-        bank = self._bank(candidate, data, randomness)
+        bank = self.bank(candidate, data, randomness)
         made = generate(generator, bank, self._judges(bank), self._device)
         split = self._at_size(data, *made.shape[1:])
         card = self._card(candidate, split, bank, made)
@@ -207,9 +207,10 @@ class StandardEvaluator(Evaluator):
 
     # -- images --------------------------------------------------------------------------------
 
-    def _bank(
+    def bank(
         self, candidate: Candidate, data: Split, randomness: Randomness
     ) -> LatentBank | MaskedBank:
+        """Return the inputs on which :meth:`measure` tries a candidate."""
         spec = candidate.space.input
         samples = int(candidate.extra.get("samples", self.config.samples))
         if spec.kind == "latent":
