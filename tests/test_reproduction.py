@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +65,27 @@ def test_place_machine_and_seed_are_no_deviations(tmp_path: Path) -> None:
 def test_any_other_setting_is_a_deviation(tmp_path: Path, key: str, value: Any) -> None:
     (line,) = deviations(config(tmp_path, **{key: value}), AUTOGAN, REGISTRY)
     assert line.startswith(f"setting: {key} is {value!r}, the recipe's is ")
+
+
+def test_the_recipe_on_digits_runs_from_end_to_end_and_a_shorter_one_is_not_comparable(
+    tmp_path: Path,
+) -> None:
+    small = {
+        "space.generator_width": 2,
+        "space.discriminator_width": 4,
+        "evaluator.extractor": "random-cnn",
+        "final.steps": 20,
+    } | {f"strategy.{k}": 10 for k in ("warm_steps", "unit_steps", "finetune_steps")}
+    small |= {f"strategy.{k}": 4 for k in ("rate_uniform", "rate_mutations", "rate_first")}
+    words = ["reproduce", "digits", "--device", "cpu", "--out", str(tmp_path / "r"), "--json", "-q"]
+    for key, value in small.items():
+        words += ["--set", f"{key}={value}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "nastk", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["type"], told["recipe"]) == ("verdict", "digits")
+    assert {f["verdict"] for f in told["figures"]} == {"not comparable"}
+    assert "setting: final.steps is 20, the recipe's is 2000" in told["figures"][0]["why"]
+    assert (tmp_path / "r" / "best" / "generator.safetensors").is_file()
