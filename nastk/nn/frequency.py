@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from attrs import frozen
@@ -134,8 +135,34 @@ def inverse(y: Tensor, plane: Plane) -> Tensor:
 
 def mixed_channels(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Return Σ X·Kᵀ of spectra ``(F, N, in)`` and kernels ``(F, out, in)``."""
-    first, *others = pairs
-    total = torch.bmm(first[0], first[1].transpose(1, 2))
-    for x, kernel in others:
-        total = torch.baddbmm(total, x, kernel.transpose(1, 2))
+    given = [tensor for pair in pairs for tensor in pair]
+    total: Tensor = _Mixed.apply(*given)  # type: ignore[no-untyped-call]
     return total
+
+
+class _Mixed(torch.autograd.Function):
+    """Channels mixed frequency by frequency; conjugates are taken of feature maps, not kernels."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Tensor) -> Tensor:
+        ctx.save_for_backward(*given)
+        total = torch.bmm(given[0], given[1].transpose(1, 2))
+        for x, kernel in zip(given[2::2], given[3::2], strict=True):
+            total.baddbmm_(x, kernel.transpose(1, 2))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        given = ctx.saved_tensors
+        found: list[Tensor | None] = [None] * len(given)
+        mirrored = grads[0].conj().resolve_conj()
+        known: dict[int, Tensor] = {}
+        for i in range(0, len(given), 2):
+            x, kernel = given[i : i + 2]
+            if ctx.needs_input_grad[i]:
+                found[i] = torch.conj_physical(torch.bmm(mirrored, kernel))
+            if ctx.needs_input_grad[i + 1]:
+                if id(x) not in known:
+                    known[id(x)] = x.conj().resolve_conj()
+                found[i + 1] = torch.bmm(grads[0].transpose(1, 2), known[id(x)])
+        return tuple(found)

@@ -56,6 +56,19 @@ def unmoved(*networks: nn.Module) -> Iterator[None]:
                 buffer.copy_(saved)
 
 
+@contextmanager
+def fixed(*networks: nn.Module) -> Iterator[None]:
+    """Ask for no gradients of the networks' weights; what only they need is not computed."""
+    asked = [p for n in networks for p in n.parameters() if p.requires_grad]
+    for parameter in asked:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in asked:
+            parameter.requires_grad_(True)
+
+
 def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
     found = torch.autograd.grad(loss, parameters, allow_unused=True)
     return [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]

@@ -26,7 +26,7 @@ from nastk.search import Search
 from nastk.space import SearchSpace
 from nastk.strategy import StepReport, Strategy
 from nastk.trainer import Pair, Plan, Training, Turn
-from nastk_adversarialnas.amended import choice_gradients, unmoved
+from nastk_adversarialnas.amended import choice_gradients, fixed, unmoved
 from nastk_adversarialnas.config import StrategyConfig
 from nastk_adversarialnas.derivation import derive
 from nastk_adversarialnas.relaxation import ChoiceWeights, Mixer, temperature
@@ -253,7 +253,8 @@ class AdversarialStrategy(Strategy):
         second = self.config.amending > 0
         try:
             if not second:
-                yield
+                with fixed(pair.generator, pair.discriminator):
+                    yield
                 return
             for name, mixer in self._mixers.items():
                 self._mix(name)
