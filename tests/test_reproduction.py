@@ -77,6 +77,8 @@ def test_the_recipe_on_digits_runs_from_end_to_end_and_a_shorter_one_is_not_comp
         "final.steps": 20,
     } | {f"strategy.{k}": 10 for k in ("warm_steps", "unit_steps", "finetune_steps")}
     small |= {f"strategy.{k}": 4 for k in ("rate_uniform", "rate_mutations", "rate_first")}
+    small |= {"strategy.beam": 1, "strategy.rate_images": 16, "strategy.recalibrate_batches": 1}
+    small |= {"space.max_depth": 2, "trainer.batch_size": 8, "evaluator.samples": 32}
     words = ["reproduce", "digits", "--device", "cpu", "--out", str(tmp_path / "r"), "--json", "-q"]
     for key, value in small.items():
         words += ["--set", f"{key}={value}"]
