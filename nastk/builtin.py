@@ -23,6 +23,12 @@ _OTHERS = [
         summary="no search: one given architecture is trained and measured",
     ),
     Component(
+        kind="strategy",
+        name="sampling",
+        factory="nastk.fixed:SampledStrategy",
+        summary="no search: one architecture drawn at random is trained and measured",
+    ),
+    Component(
         kind="pass",
         name="spectral-norm",
         factory="nastk.nn.spectral:make",

@@ -1,7 +1,7 @@
-"""The strategy ``fixed``: no search at all, one given architecture is the answer.
+"""No search: the answer is one architecture, given (``fixed``) or drawn (``sampling``).
 
-A training is a run with this strategy, so that the engine, the folder, resuming and the report are
-those of a search.
+A training is a run with such a strategy, so that the engine, the folder, resuming and the report
+are those of a search.
 """
 
 from __future__ import annotations
@@ -64,3 +64,33 @@ class FixedStrategy(Strategy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore nothing."""
+
+
+class SampledStrategy(Strategy):
+    """Leads with one architecture drawn at random: what a search costs nothing to beat.
+
+    Source: the random sampling of Yang, Esperança & Carlucci 2020 (arXiv:1912.12522).
+    """
+
+    name = "sampling"
+
+    def __init__(self, config: None = None) -> None:
+        self.codes = ""
+
+    def step(self) -> StepReport:
+        """Draw it."""
+        space = self.search.space
+        self.codes = space.encode(space.sample(self.search.randomness.numpy("sampling")))
+        return StepReport("one architecture is drawn", done=True, share=1.0)
+
+    def leaders(self) -> list[Leader]:
+        """Return it; none before the step."""
+        return [Leader(self.search.space.parse(self.codes))] if self.codes else []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return its codes."""
+        return {"codes": self.codes}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore its codes."""
+        self.codes = str(state["codes"])

@@ -102,6 +102,11 @@ class FinalSettings:
     budget: str = _setting(
         "", "length of the retraining in any unit, e.g. 64kimg or 5min; empty: steps", _is_budget
     )
+    seed: int = _setting(
+        0,
+        "another training of the same leaders on the same data: other initial weights and draws",
+        ge(0),
+    )
     samples: int = _setting(2000, "generated images for the final metrics", gt(1))
     evaluate: bool = _setting(True, "measure the winner at the end, on the split of final.split")
     split: Literal["test", "train"] = _setting(

@@ -262,7 +262,7 @@ class EvaluateStage(Stage):
         evaluation = self._evaluation(training, architecture)
         self.metrics = to_json(evaluation)["metrics"]
         self.shown = training.pictures()
-        write_best(self.folder, self.search.space, architecture, training, evaluation)
+        self._keep(architecture, training, evaluation)
         return StepReport("winner evaluated", done=True, share=1.0)
 
     def outcome(self) -> dict[str, Any]:
@@ -287,6 +287,9 @@ class EvaluateStage(Stage):
     def pictures(self) -> Any:
         """Return pictures of the winner."""
         return self.shown
+
+    def _keep(self, architecture: Architecture, training: Training, evaluation: Evaluation) -> None:
+        write_best(self.folder, self.search.space, architecture, training, evaluation)
 
     def _evaluation(self, training: Training, architecture: Architecture) -> Evaluation:
         assert self.best is not None
@@ -327,7 +330,8 @@ def begin_final(world: World, architecture: Architecture, index: int, kept: Any 
 
     What the search kept is given to the strategy to put into the networks.
     """
-    child = world.search.randomness.child(f"final/{index}")
+    seed = world.config.final.seed
+    child = world.search.randomness.child(f"final/{index}" + (f"/{seed}" if seed else ""))
     length = final_length(world)
     horizon = round(length.amount) if length.unit == "steps" else None
     plan = Plan(phase=RETRAIN, horizon=horizon)

@@ -138,3 +138,38 @@ def test_learning_rates_that_fall_need_a_length_in_steps() -> None:
         assemble(resolve(found, flags=flags, env={}), found)
     counted = resolve(found, flags={**flags, "final.budget": "64steps"}, env={})
     assert assemble(counted, found).config.final.budget == "64steps"
+
+
+def sampled(**flags: Any) -> Config:
+    given = {**toys.FLAGS, "run.strategy": "sampling", **flags}
+    return resolve(sampling_registry(), flags=given, env={})
+
+
+def sampling_registry() -> Registry:
+    found = registry()
+    (drawn,) = [c for c in register_components() if c.name == "sampling"]
+    found.add(Entry(drawn, "nastk", "1.0"))
+    return found
+
+
+def test_sampling_draws_one_architecture_by_the_seed_and_searches_nothing(tmp_path: Path) -> None:
+    found = [
+        engine.run(sampled(**{"run.seed": seed}), sampling_registry(), tmp_path / str(i))
+        for i, seed in enumerate((1, 1, 2, 3))
+    ]
+    assert found[0].codes == found[1].codes
+    assert len({result.codes for result in found}) > 1
+    assert set(found[0].ledger) == {"retrain", "evaluate"}
+
+
+def test_another_final_seed_is_another_training_of_the_same_on_the_same_data(
+    tmp_path: Path,
+) -> None:
+    first, again, other = (
+        engine.run(config(**{"final.seed": seed}), registry(), tmp_path / str(i))
+        for i, seed in enumerate((0, 0, 1))
+    )
+    assert first.metrics == again.metrics
+    assert other.codes == first.codes
+    assert other.metrics["rating"].value != first.metrics["rating"].value
+    assert other.metrics["rating"].card == first.metrics["rating"].card

@@ -61,7 +61,7 @@ def difference(file, winner):
 
 def test_every_strategy_that_searches_is_among_those_exported():
     known = {e.component.name for e in REGISTRY if e.component.kind == "strategy"}
-    assert known - set(STRATEGIES) <= {"fixed"}
+    assert known - set(STRATEGIES) <= {"fixed", "sampling"}
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
