@@ -104,7 +104,9 @@ def command(
     sheets = measuring.save_neighbours(found, Path(neighbours or SHEET))
     _tell(found, ranking, sheets, output, as_json)
     if ranking is not None and ranking.unlike:
-        raise PairError(f"not ranked: {ranking.unlike}")
+        raise PairError(
+            f"not ranked: {ranking.unlike}", "measure all alike, e.g. with one --seed and --samples"
+        )
 
 
 def _check(split: str, *files: str | None) -> None:
@@ -237,11 +239,19 @@ def _print_ranking(found: Sequence[Measured], ranking: Ranking) -> None:
     names = [name for name in found[0].metrics if name in {**ranking.order, **ranking.refused}]
     rows = [("metric", *(each.target.name for each in found), "best")]
     for name in names:
-        best = ranking.order.get(name, ("not ranked",))[0]
-        best = "" if ranking.unlike and best != "not ranked" else best
-        rows.append((name, *(_value(each.metrics[name]) for each in found), best))
+        rows.append(
+            (name, *(_value(each.metrics[name]) for each in found), _best(found, ranking, name))
+        )
     print_table(rows)
     click.echo()
     for name, why in ranking.refused.items():
         if not ranking.unlike:
             say(f"not ranked: {why}" if name in why else f"not ranked: {name}: {why}")
+
+
+def _best(found: Sequence[Measured], ranking: Ranking, name: str) -> str:
+    if name not in ranking.order:
+        return "not ranked"
+    if len({each.metrics[name].value for each in found}) == 1:
+        return "equal"
+    return "" if ranking.unlike else ranking.order[name][0]

@@ -227,7 +227,8 @@ def generative_metrics(
         wanted: names of :data:`nastk.metrics.config.METRICS`; None: all.
     """
     n_real, n_fake = real.count, fake.count
-    protocol = protocol.fitted(n_real, n_fake)
+    splits = protocol.fitted(n_real, n_fake).isc_splits
+    protocol = evolve(protocol.fitted(len(real.features), len(fake.features)), isc_splits=splits)
     card = extractor_card(extractor, card, n_real, n_fake)
     numbers = _numbers(real, fake, protocol, wanted)
     plain = earns_plain_name(extractor, n_real, n_fake)

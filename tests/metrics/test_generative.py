@@ -12,6 +12,8 @@ from torch import Tensor
 from nastk.data.memory import InMemoryDataset
 from nastk.errors import ConfigError, ShapeError
 from nastk.metrics import generative
+from nastk.metrics.config import EvaluatorConfig
+from nastk.metrics.evaluator import StandardEvaluator
 from nastk.metrics.gathering import gathered
 from nastk.metrics.generative import (
     GenerativeProtocol,
@@ -24,7 +26,7 @@ from nastk.metrics.generative import (
     statistics,
 )
 from nastk.metrics.small_cnn import random_cnn
-from nastk.records import MetricCard
+from nastk.records import Metric, MetricCard
 
 
 class Images(torch.utils.data.Dataset[Tensor]):
@@ -96,21 +98,52 @@ def close(ours: float | None, other: float) -> bool:
     return ours is not None and math.isclose(ours, other, rel_tol=1e-6)
 
 
+@pytest.mark.parametrize("streams", [False, True])
 def test_values_equal_those_of_torch_fidelity_on_real_digits(
-    open_digits: Callable[..., InMemoryDataset], fixed_extractor: Any, theirs: Any
+    open_digits: Callable[..., InMemoryDataset],
+    fixed_extractor: Any,
+    theirs: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    streams: bool,
 ) -> None:
+    if streams:  # moments and score from batches, all features kept
+        monkeypatch.setattr(generative, "STREAM_FROM", 100)
     real = open_digits().split("train").images[:400]
     fake = (real[:300].float() * 0.6 + noise((300, 1, 16, 16)).float() * 0.4).to(torch.uint8)
     extractor = fixed_extractor(256)
     protocol = GenerativeProtocol(kid_subset_size=60, kid_subsets=20, isc_splits=5)
     ours = generative_metrics(
         gathered(extractor.extract(real)),
-        gathered(extractor.extract(fake)),
+        gathered(extractor.extract(fake), splits=5),
         extractor,
         MetricCard(),
         protocol,
     )
-    found = theirs("nastk-fixed", extractor, fake, real)
+    assert_equal(ours, theirs(f"nastk-fixed-{streams}", extractor, fake, real))
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_the_whole_path_from_images_equals_torch_fidelity_on_the_same_classifier(
+    open_digits: Callable[..., InMemoryDataset],
+    theirs: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    streams: bool,
+) -> None:
+    if streams:
+        monkeypatch.setattr(generative, "STREAM_FROM", 100)
+    data = open_digits()
+    split = data.split("validation")
+    fake = (data.split("train").images[:230].float() * 0.8).to(torch.uint8)
+    config = EvaluatorConfig(
+        extractor="small-cnn", kid_subset_size=60, kid_subsets=20, isc_splits=5
+    )
+    evaluator = StandardEvaluator(config, dataset=data, device="cpu")
+    ours = evaluator.measure_images(torch.split(fake, 50), len(fake), split)
+    name = f"nastk-small-{streams}"
+    assert_equal(ours, theirs(name, evaluator.extractor, fake, split.images))
+
+
+def assert_equal(ours: dict[str, Metric], found: dict[str, float]) -> None:
     assert close(ours["extractor_fd"].value, found["frechet_inception_distance"])
     assert close(ours["extractor_kid"].value, found["kernel_inception_distance_mean"])
     assert close(ours["extractor_kid"].spread, found["kernel_inception_distance_std"])
