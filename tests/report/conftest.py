@@ -87,7 +87,10 @@ DRAWING = {
     "discriminator": {
         "input": [1, 8, 8],
         "output": [1],
-        "boxes": [{"group": "", "marks": [], "ops": ["linear"], "output": [1], "parameters": 65}],
+        "boxes": [{"group": "", "marks": [["discriminator.width_of_it_all", "as_wide_as_it_gets"]],
+                   "ops": ["transposed conv 3×3, stride 2, depthwise",
+                           "a layer of a very long name"],
+                   "output": [1], "parameters": 65}],
         "edges": [[-1, 0]],
     },
 }  # fmt: skip
