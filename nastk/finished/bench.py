@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 STANDARD = "standard"
 """The evaluator that measures whatever is finished."""
 
+OF_THE_SEARCH = ("metrics", "samples", "latency")
+"""Settings that spare a search some work; here everything is measured."""
+
 LEAK = 0.01
 """Share of images in common from which two splits are not apart; a few doubles are natural."""
 
@@ -33,7 +36,8 @@ class Wanted:
     Attributes:
         flags: dotted key of ``run.dataset``, ``run.seed``, ``dataset.*`` and ``evaluator.*`` →
             value or text.
-        samples: generated images; 0: as many as the run's final evaluation, else as configured.
+        samples: generated images; 0: as many as in the run's final evaluation, without a run
+            ``evaluator.samples``, of a folder all.
         split: to measure against.
         device: e.g. ``cpu``.
         self_test: whether the extractor is tried first.
@@ -96,7 +100,8 @@ class Plan:
 def plan_for(target: Target, wanted: Wanted, registry: Registry) -> Plan:
     """Return what ``target`` is measured against: as its run was, unless told otherwise.
 
-    Strongest first: flags, environment, the run's own settings, defaults.
+    Strongest first: flags, environment, the run's own settings, defaults. What spared the search
+    some work (:data:`OF_THE_SEARCH`) is not taken from the run.
 
     Raises:
         UserError: no data set is named, an unknown key, or a value that does not fit.
@@ -110,7 +115,9 @@ def plan_for(target: Target, wanted: Wanted, registry: Registry) -> Plan:
             f"{target.name}: nothing here names a data set", "name one with --dataset"
         )
     kept = saved.get("dataset", {}) if name == run.get("dataset") else {}
-    judged = saved.get("evaluator", {}) if run.get("evaluator") == STANDARD else {}
+    judged = dict(saved.get("evaluator", {})) if run.get("evaluator") == STANDARD else {}
+    for key in OF_THE_SEARCH:
+        judged.pop(key, None)
     given = _given(wanted)
     return Plan(
         seed=_seed(wanted.flags.get("run.seed", run.get("seed", 0))),

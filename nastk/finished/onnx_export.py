@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from nastk.errors import ConfigError, NastkError
 from nastk.finished.exported import Exported
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from nastk.finished.inputs import Fed
+
 SAMPLES = 64
 FP32_LIMIT = 1e-5
 """Largest difference of a pixel in [-1, 1] at which two fp32 implementations are the same."""
+PASSES = 50
 INT8_LEAST = 30.0
 """Decibels of signal to noise below which an int8 generator does not hold."""
 
@@ -67,6 +70,7 @@ def export_onnx(
     *,
     int8: bool = False,
     opset: int = OPSET,
+    passes: int = PASSES,
 ) -> OnnxReport:
     """Write the generator as an ONNX file, whole or not at all, and return what was measured.
 
@@ -78,6 +82,7 @@ def export_onnx(
         path: file to write, replaced where it is there.
         int8: quantise the weights; activations are quantised while it runs.
         opset: one of :data:`~nastk.finished.onnx_model.OPSETS`.
+        passes: timed forward passes of each implementation, >= 2.
 
     Raises:
         ConfigError: the tools are not installed, or another opset.
@@ -89,8 +94,16 @@ def export_onnx(
     need_tools()
     path.parent.mkdir(parents=True, exist_ok=True)
     plain, small = (path.with_name(f".{path.name}.{kind}.new") for kind in ("fp32", "int8"))
+    generator = winner.generator()
     try:
-        report = _export(winner, registry, plain, small if int8 else None, opset, path)
+        plain.write_bytes(onnx_model(winner, generator, opset).SerializeToString())
+        fed = trial_inputs(winner, registry, SAMPLES)
+        report = _checked(generator, fed, plain, small if int8 else None, path)
+        networks = {"pytorch": generator, "onnx-fp32": _as_module(plain)}
+        if int8:
+            networks["onnx-int8"] = _as_module(small)
+        latency = _latencies(networks, winner.space.input.shape, passes)
+        report = evolve(report, opset=opset, latency=latency)
         (small if int8 else plain).replace(path)
     finally:
         plain.unlink(missing_ok=True)
@@ -98,17 +111,10 @@ def export_onnx(
     return report
 
 
-def _export(
-    winner: Finished | Exported,
-    registry: Registry,
-    plain: Path,
-    small: Path | None,
-    opset: int,
-    path: Path,
+def _checked(
+    generator: nn.Module, fed: Fed, plain: Path, small: Path | None, path: Path
 ) -> OnnxReport:
-    generator = winner.generator()
-    plain.write_bytes(onnx_model(winner, generator, opset).SerializeToString())
-    fed = trial_inputs(winner, registry, SAMPLES)
+    """Return the report but for opset and latency; quantises into ``small`` where given."""
     expected = _by_torch(generator, fed.condition)
     rounding = _rounding(generator, fed.condition, expected)
     largest = _largest(_session(plain), fed.condition, expected)
@@ -118,24 +124,19 @@ def _export(
             f"most {FP32_LIMIT:g}; nothing was written",
             f"PyTorch's own rounding comes to {rounding:.2g}",
         )
-    networks = {"pytorch": generator, "onnx-fp32": _as_module(_session(plain))}
-    decibels, left = None, {}
-    if small is not None:
-        left = quantise(plain, small)
-        decibels = _decibels(_session(small), fed.condition, expected, path)
-        networks["onnx-int8"] = _as_module(_session(small))
+    left = {} if small is None else quantise(plain, small)
     return OnnxReport(
         path=path,
-        opset=opset,
+        opset=OPSET,
         bytes=(small or plain).stat().st_size,
         bytes_fp32=plain.stat().st_size,
         largest=largest,
         rounding=rounding,
-        samples=SAMPLES,
+        samples=len(expected),
         inputs=fed.source,
-        int8_decibels=decibels,
+        int8_decibels=None if small is None else _decibels(small, fed.condition, expected, path),
         left=left,
-        latency={name: _latency(n, winner.space.input.shape) for name, n in networks.items()},
+        latency={},
     )
 
 
@@ -178,11 +179,12 @@ def _largest(session: Any, inputs: Tensor, expected: np.ndarray[Any, Any]) -> fl
     return float(np.abs(_by_runtime(session, inputs).astype(np.float64) - expected).max())
 
 
-def _decibels(session: Any, inputs: Tensor, expected: np.ndarray[Any, Any], path: Path) -> float:
+def _decibels(model: Path, inputs: Tensor, expected: np.ndarray[Any, Any], path: Path) -> float:
     """Return the signal-to-noise ratio of images in [-1, 1] against PyTorch's."""
     import numpy as np
 
-    error = np.square(_by_runtime(session, inputs).astype(np.float64) - expected).mean()
+    made = _by_runtime(_session(model), inputs).astype(np.float64)
+    error = np.square(made - expected).mean()
     found = math.inf if error == 0 else float(10 * np.log10(4.0 / error))
     if not found >= INT8_LEAST:
         raise NastkError(
@@ -193,10 +195,12 @@ def _decibels(session: Any, inputs: Tensor, expected: np.ndarray[Any, Any], path
     return found
 
 
-def _as_module(session: Any) -> nn.Module:
-    """Return the session as a module, so that both are timed by the same hand."""
+def _as_module(model: Path) -> nn.Module:
+    """Return a model as a module, so that all are timed by the same hand."""
     import torch
     from torch import nn
+
+    session = _session(model)
 
     class Session(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -205,7 +209,10 @@ def _as_module(session: Any) -> nn.Module:
     return Session()
 
 
-def _latency(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Metric]:
-    from nastk.metrics.latency import measure_latency
+def _latencies(
+    networks: Mapping[str, nn.Module], shape: tuple[int, ...], passes: int
+) -> dict[str, dict[str, Metric]]:
+    from nastk.metrics.latency import LatencyProtocol, measure_latency
 
-    return measure_latency(network, shape)
+    protocol = LatencyProtocol(repeats=passes)
+    return {n: measure_latency(net, shape, protocol=protocol) for n, net in networks.items()}
