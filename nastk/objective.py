@@ -69,12 +69,14 @@ class Objective(ABC):
             be updated on each by itself.
         micro_batching: the losses are means over samples, so that a batch may be split.
         real_in_generator_step: ``generator_loss`` needs ``Exchange.real``.
+        adversarial: False: D sees real images only, and G is neither run nor trained.
     """
 
     name: str
     separable: bool = True
     micro_batching: bool = True
     real_in_generator_step: bool = False
+    adversarial: bool = True
 
     def class_logits(self, classes: int) -> int:
         """Return the number of class outputs that D must have, 0 for none."""

@@ -37,6 +37,10 @@ class Bill:
         self._macs += fakes * self._of_g(shown)
         self._macs += 3 * (len(shown.images) + fakes + self._take_extra()) * self._of_d()
 
+    def real_update(self, shown: Shown) -> None:
+        """Enter an update of D on real images only."""
+        self._macs += 3 * len(shown.images) * self._of_d()
+
     def generator_update(self, shown: Shown) -> None:
         """Enter an update of G through D."""
         passes = 3 * len(shown.drawn.condition)

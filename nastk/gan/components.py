@@ -51,4 +51,11 @@ COMPONENTS: list[Component] = [
         config="nastk.gan.config:SemiSupervisedConfig",
         summary="least squares on validity, cross-entropy over K classes and 'generated'",
     ),
+    Component(
+        kind="objective",
+        name="real-only",
+        factory="nastk.gan.objectives:RealOnly",
+        config="nastk.gan.config:SemiSupervisedConfig",
+        summary="semi-supervised without generated images, the other classification baseline",
+    ),
 ]

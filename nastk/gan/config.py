@@ -6,7 +6,7 @@ import math
 from typing import Any, Literal
 
 from attrs import Attribute, field, frozen
-from attrs.validators import and_, ge, gt, in_, lt
+from attrs.validators import and_, ge, gt, in_, le, lt
 
 Placement = Literal["inclusive", "exclusive"]
 
@@ -78,6 +78,13 @@ class TrainerConfig:
         "epoch", "real images by shuffled epochs or drawn with replacement", "epoch", "replacement"
     )
     flips: bool = _flag(False, "mirror real images at random")
+    labelled_share: float = _real(
+        0.0,
+        "share of every real batch drawn from the images with a visible label, the rest from the "
+        "others; 0: as they come; 1: labelled images only",
+        ge(0),
+        le(1),
+    )
     mask_size: int = _whole(0, "side of the hidden square, 0 for round(10/32 of the side)", 0)
     mask_placement: Literal["inclusive", "exclusive"] = _one_of(
         "inclusive",

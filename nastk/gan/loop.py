@@ -17,10 +17,10 @@ import torch
 from attrs import evolve
 from torch import Tensor
 
-from nastk.data.batches import Batches
 from nastk.errors import PairError, ShapeError
 from nastk.gan.bill import Bill
 from nastk.gan.device import compiled, short_products
+from nastk.gan.draws import make_batches
 from nastk.gan.inputs import Drawn, make_inputs
 from nastk.gan.modes import Modes, gradients, trained
 from nastk.gan.optimisers import adam, load_optimiser_state, make_average, optimiser_state
@@ -31,7 +31,7 @@ from nastk.gan.watch import Bank, Watch
 from nastk.nn.choice import Network
 from nastk.nn.snapshot import copied
 from nastk.objective import Exchange, Scores, as_scores
-from nastk.randomness import HOST, Randomness
+from nastk.randomness import Randomness
 from nastk.records import Budget, Cost, Role
 from nastk.trainer import Pair, Plan, Progress, Training
 
@@ -51,7 +51,6 @@ class GanTraining(Training):
     def __init__(self, pair: Pair, plan: Plan, randomness: Randomness, setting: Setting) -> None:
         self.pair = pair
         self.cost = Cost()
-        self._plan = plan
         self._randomness = randomness
         self._config = setting.config
         self._split = setting.split
@@ -59,6 +58,9 @@ class GanTraining(Training):
         self._device = setting.device
         self._passes = setting.passes
         self._objective = own_objective(setting.objective, setting.device)
+        if not self._objective.adversarial:
+            plan = evolve(plan, train_generator=False, ema=False)
+        self._plan = plan
         if self._config.d_update == "separate" and not self._objective.separable:
             raise PairError(
                 f"objective '{self._objective.name}' needs real and fake in one update, "
@@ -83,7 +85,7 @@ class GanTraining(Training):
         self.averaged = self._average is not None
         self._run_g = compiled(pair.generator, self._config.compile)
         self._run_d = compiled(pair.discriminator, self._config.compile)
-        self._batches = self._new_batches()
+        self._batches = make_batches(setting, randomness)
         self._watch = Watch(setting.health, setting.device)
         self._bill = Bill(pair.generator, pair.discriminator, self._image)
         self._bank: Bank | None = None
@@ -145,7 +147,13 @@ class GanTraining(Training):
         self.cost = self.cost + Cost(1, shown_images, self._bill.take())
 
     def _train_discriminator(self, shown: Shown) -> None:
-        """Update D once on the sum, or on real and then on fake images."""
+        """Update D once on the sum, or on real and then on fake images, or on real ones only."""
+        if not self._objective.adversarial:
+            real = self._score(shown.images)
+            total = self._update_discriminator(self._exchange(shown, None, real, None))
+            self._watch.recorder.add("d", total)
+            self._bill.real_update(shown)
+            return
         fakes = self._fakes(shown.drawn)
         if self._config.d_update == "joint":
             real, fake = self._score(shown.images), self._score(fakes)
@@ -261,7 +269,7 @@ class GanTraining(Training):
         return torch.autocast(self._device.type, torch.bfloat16, enabled=on)
 
     def _exchange(
-        self, shown: Shown, fakes: Tensor, real: Scores | None, fake: Scores | None
+        self, shown: Shown, fakes: Tensor | None, real: Scores | None, fake: Scores | None
     ) -> Exchange:
         return Exchange(
             real=real,
@@ -403,17 +411,3 @@ class GanTraining(Training):
         self._watch.load_state_dict(state["watch"])
         self._bill.load_state_dict(state["macs"])
         self.cost = Cost(**state["cost"], seconds=state["seconds"])
-
-    def _new_batches(self) -> Batches:
-        config = self._config
-        resident = self._split.images.device == self._device
-        return Batches(
-            self._split,
-            config.batch_size,
-            generator=self._randomness.torch("data" if resident else f"data{HOST}"),
-            replacement=config.sampling == "replacement",
-            flips=config.flips,
-            # A last batch of one image has no batch statistics.
-            drop_last=config.sampling == "epoch" and len(self._split) >= config.batch_size,
-            device=self._device,
-        )

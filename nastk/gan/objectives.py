@@ -215,15 +215,30 @@ class SemiSupervised(_Separable):
         return self.config.validity_weight * error
 
 
+class RealOnly(SemiSupervised):
+    """The semi-supervised objective without generated images; nothing adversarial.
+
+    The baseline that tells what the generator is worth: the same head of K + 1 classes and the
+    same losses on real images, with and without a visible label.
+    """
+
+    name = "real-only"
+    adversarial = False
+
+    def generator_terms(self, exchange: Exchange) -> Terms:
+        """Return ``adversarial``, which is zero."""
+        return {"adversarial": _fake(exchange).validity.float().sum() * 0.0}
+
+
 class Supervised(_Separable):
     """Cross-entropy over K classes on real images with a visible label; nothing adversarial.
 
     The baseline of semi-supervised classification: the same discriminator, trained on labelled
-    real images only. G gets no gradient; use joint updates of D (a separate one on fake images
-    would move D by its momentum alone).
+    real images only (``trainer.labelled_share=1`` fills its batches with them).
     """
 
     name = "supervised"
+    adversarial = False
 
     def __init__(self, config: None = None) -> None:
         pass
