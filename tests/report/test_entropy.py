@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from nastk.report.architecture import drawings
 from nastk.report.story import read_story
 from nastk.rundir import RunFolder
 
@@ -64,3 +65,21 @@ def test_entropy_falls_over_the_search_and_is_a_curve_of_the_report(folder):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "<h3>entropy</h3>" in page
     assert 'aria-label="entropy against' in page
+
+
+def test_both_networks_of_the_winner_are_drawn(folder):
+    generator, discriminator = drawings(folder)
+    assert generator.boxes[-1].shape == discriminator.boxes[0].shape == "1×16×16"
+    assert any(box.title for box in generator.boxes)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count('class="drawing"') == 2
+
+
+def test_shares_of_options_are_told_over_a_mixed_search(folder):
+    weights = read_story(RunFolder.open(folder)).weights
+    assert bool(weights) == folder.name.startswith("adversarialnas")
+    for options in weights.values():
+        points = [curve.points for curve in options.values()]
+        assert len(points[0]) >= 5
+        for at in zip(*points, strict=True):
+            assert sum(point.value for point in at) == pytest.approx(1.0, abs=0.01)
