@@ -1,0 +1,1 @@
+"""Strategies held against each other: planned, run, judged, shown and bundled."""

@@ -1,0 +1,311 @@
+"""Which rows and seeds a comparison has, and their settings: one benchmark, pinned for all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal
+
+from attrs import evolve, field, frozen
+
+from nastk.assembly import assemble
+from nastk.comparing.budgets import fitted
+from nastk.comparing.cells import BENCHMARK, benchmark_hash
+from nastk.config import Config, from_json, parse_budget, resolve
+from nastk.errors import ConfigError, PairError
+from nastk.records import digest
+from nastk.registry import Registry
+
+Role = Literal["contestant", "sampling", "search", "halving", "inherit"]
+"""What a row is in a comparison; all but the first are baselines."""
+
+SAMPLING, SEARCH = "sampling", "search"
+LABELS: Mapping[Role, str] = {
+    "sampling": "random-sampling",
+    "search": "random",
+    "halving": "random-halving",
+    "inherit": "random-sharing",
+}
+"""Role of a baseline → its row's label."""
+
+TABULATED = "tabulated"
+"""Preset of a space whose members' outcomes are in a table; ``--benchmark`` picks it."""
+
+LEAST = 3
+"""Seeds without which there is no verdict."""
+
+_LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
+
+
+def _freeze(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(value))
+
+
+@frozen
+class Asked:
+    """What a user asked to compare.
+
+    Attributes:
+        rows: label → settings; ``strategy`` names the strategy (default: the label), ``tuned``
+            how many further searches were spent on choosing the settings; a key without a dot
+            is the strategy's own.
+        spaces: a table each.
+        common: dotted key → value for all rows.
+        seeds: of every row.
+        budget: of every search; empty only for finished runs.
+        metric: that decides; empty: chosen from what is measured.
+        baseline: name of the strategy that draws at random.
+        baselines: whether the baselines are in.
+        benchmark: name of a tabulated space; its cells run without folders.
+        trainings: of each winner, 1 or more.
+        proxy: candidates that are trained alone to judge search-time scores; 0: none.
+        tolerance: share by which a budget may be overrun.
+    """
+
+    rows: Mapping[str, Mapping[str, Any]] = field(converter=_freeze, factory=dict)
+    spaces: tuple[str, ...] = ()
+    common: Mapping[str, Any] = field(converter=_freeze, factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    budget: str = ""
+    metric: str = ""
+    baseline: str = "random"
+    baselines: bool = True
+    benchmark: str = ""
+    trainings: int = 1
+    proxy: int = 0
+    tolerance: float = 0.1
+
+
+@frozen
+class Row:
+    """One strategy with its settings.
+
+    Attributes:
+        label: unique in its table.
+        role: contestant, or which baseline.
+        config: as :meth:`nastk.config.Config.to_json` says; the seed is that of each cell.
+        tuned: searches spent on choosing its settings, beyond the one that counts.
+        taken: seed → folder of a run that was finished before.
+        absent: why the row has no cells, empty where it has.
+    """
+
+    label: str
+    role: Role
+    config: Mapping[str, Any] = field(converter=_freeze, factory=dict)
+    tuned: int = 0
+    taken: Mapping[str, str] = field(converter=_freeze, factory=dict)
+    absent: str = ""
+
+
+@frozen
+class Comparison:
+    """One table: rows of one benchmark.
+
+    Attributes:
+        name: unique in the plan, also of its folder.
+        benchmark: hash of data, space, training pipeline and evaluator.
+        rows: baselines first.
+        seeds: that every row must have.
+        budget: of every search, as text; empty: none was set.
+    """
+
+    name: str
+    benchmark: str
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+    budget: str = ""
+
+    @property
+    def unit(self) -> str:
+        """The unit of the budget; MACs without one."""
+        return parse_budget(self.budget).unit if self.budget else "macs"
+
+
+@frozen
+class Plan:
+    """Everything that is to be compared.
+
+    Attributes:
+        tables: a benchmark each.
+        metric: that decides; empty: chosen from what is measured.
+        baselines: whether the baselines are in.
+        in_memory: cells run without folders.
+        trainings: of each winner.
+        proxy: candidates trained alone.
+        tolerance: share by which a budget may be overrun.
+    """
+
+    tables: tuple[Comparison, ...]
+    metric: str = ""
+    baselines: bool = True
+    in_memory: bool = False
+    trainings: int = 1
+    proxy: int = 0
+    tolerance: float = 0.1
+
+    @property
+    def identity(self) -> str:
+        """Hash of the plan; a folder belongs to one."""
+        from nastk.records import to_json
+
+        return digest(to_json(self))[:12]
+
+
+def make_plan(
+    asked: Asked, registry: Registry, env: Mapping[str, str] | None = None, file: str | None = None
+) -> Plan:
+    """Return the plan of cells that are all to be run here.
+
+    Args:
+        asked: what to compare.
+        registry: components by name.
+        env: environment variables; None: the process's own.
+        file: run settings for all rows, a TOML file; None: none.
+
+    Raises:
+        ConfigError: nothing to compare, no budget, a label or a setting that will not do.
+        PairError: a contestant cannot work on a space.
+    """
+    if not asked.budget:
+        raise ConfigError(
+            "got no budget, expected one that holds for every search", "e.g. --budget 200gmacs"
+        )
+    parse_budget(asked.budget)
+    spaces = (asked.benchmark,) if asked.benchmark else asked.spaces or ("",)
+    tables = tuple(_table(asked, registry, space, env, file) for space in spaces)
+    return _plan(asked, tables)
+
+
+def _plan(asked: Asked, tables: tuple[Comparison, ...]) -> Plan:
+    return Plan(
+        tables=tables,
+        metric=asked.metric,
+        baselines=asked.baselines,
+        in_memory=bool(asked.benchmark),
+        trainings=asked.trainings,
+        proxy=asked.proxy,
+        tolerance=asked.tolerance,
+    )
+
+
+def _table(
+    asked: Asked,
+    registry: Registry,
+    space: str,
+    env: Mapping[str, str] | None,
+    file: str | None,
+) -> Comparison:
+    flags = {**asked.common, "run.strategy": asked.baseline, "run.budget": asked.budget}
+    flags |= {"run.space": space} if space else {}
+    if asked.benchmark and TABULATED in registry.get("space", space).component.presets:
+        flags["run.preset"] = TABULATED
+    base = resolve(registry, file=file, flags=flags, env=env)
+    pinned = pinned_values(base)
+    rows = baseline_rows(asked, registry, pinned) if asked.baselines else []
+    rows += list(_contestants(asked, registry, pinned, {row.label for row in rows}))
+    if not any(row.role == "contestant" for row in rows) and not asked.baselines:
+        raise ConfigError("got nothing to compare", "name strategies: --strategies tpe,blockwise")
+    return Comparison(base.run.space, benchmark_hash(base), tuple(rows), asked.seeds, asked.budget)
+
+
+def pinned_values(config: Config) -> dict[str, Any]:
+    """Return the flags that give another strategy the same benchmark, engine and device."""
+    own = {f"run.{name}" for name in (*BENCHMARK, "passes", "executor", "device")}
+    sections = (*BENCHMARK, "executor", "final", "engine")
+    return {
+        key: value
+        for key, value in config.values().items()
+        if key in own or key.partition(".")[0] in sections or key.startswith("pass-")
+    }
+
+
+def baseline_rows(asked: Asked, registry: Registry, pinned: Mapping[str, Any]) -> list[Row]:
+    """Return the rows that are always in; those that the space does not allow say why."""
+    name, budget = asked.baseline, {"run.budget": asked.budget}
+    flags: dict[Role, dict[str, Any]] = {
+        "sampling": {"run.strategy": "sampling"},
+        "search": {"run.strategy": name, **budget},
+        "halving": {"run.strategy": name, "search.halving": 3, **budget},
+        "inherit": {"run.strategy": name, "search.inherit": "nearest", **budget},
+    }
+    rows = []
+    for role, own in flags.items():
+        row = Row(LABELS[role], role)
+        optional = role in ("halving", "inherit")
+        try:
+            config = _row_config(registry, {**pinned, **own}, asked)
+        except PairError as error:
+            if not optional:
+                raise
+            rows.append(evolve(row, absent=error.message))
+            continue
+        rows.append(evolve(row, config=config.to_json()))
+    return rows
+
+
+def _contestants(
+    asked: Asked, registry: Registry, pinned: Mapping[str, Any], held: set[str]
+) -> Iterator[Row]:
+    for label, settings in asked.rows.items():
+        if not _LABEL.fullmatch(label):
+            raise ConfigError(f"row '{label}': expected lower-case letters, digits and hyphens")
+        own = dict(settings)
+        strategy, tuned = str(own.pop("strategy", label)), own.pop("tuned", 0)
+        if not isinstance(tuned, int) or tuned < 0:
+            raise ConfigError(f"row '{label}': tuned: got {tuned!r}, expected a whole number >= 0")
+        if label in held:
+            if strategy == asked.baseline and not own:
+                continue  # the baseline that is in anyway
+            raise ConfigError(f"row '{label}' is the name of a baseline", "give it another label")
+        dotted = {k if "." in k else f"strategy.{k}": v for k, v in own.items()}
+        flags = {**pinned, "run.strategy": strategy, "run.budget": asked.budget, **dotted}
+        config = _row_config(registry, flags, asked)
+        yield Row(label, "contestant", config.to_json(), tuned)
+
+
+def _row_config(registry: Registry, flags: Mapping[str, Any], asked: Asked) -> Config:
+    """Return a row's configuration, tried with the first seed.
+
+    Raises:
+        PairError: its parts cannot work together.
+    """
+    given = {**flags, "run.seed": asked.seeds[0]}
+    config = resolve(registry, flags=given, env={})
+    config = fitted(config, given, registry)
+    assemble(config, registry)
+    return config
+
+
+def cell_config(row: Row, seed: int, registry: Registry) -> Config:
+    """Return the configuration of a row's search with a seed."""
+    return from_json(row.config, registry).with_run("the comparison", seed=seed)
+
+
+def training_config(
+    row: Row, seed: int, codes: str, registry: Registry, final: Mapping[str, Any]
+) -> Config:
+    """Return the configuration that trains an architecture alone as the row's winner was.
+
+    Args:
+        row: whose pipeline is used.
+        seed: of the search, which splits the data.
+        codes: of the architecture.
+        registry: components by name.
+        final: keys of the section ``[final]`` → value.
+    """
+    config = cell_config(row, seed, registry)
+    flags = {
+        "run.strategy": "fixed",
+        "strategy.architecture": codes,
+        "run.budget": "",
+        "search.halving": 0,
+        "search.inherit": "none",
+        **{f"final.{key}": value for key, value in final.items()},
+    }
+    return config.override(flags, registry)
+
+
+def contestants(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that are no baselines."""
+    return [row for row in rows if row.role == "contestant"]
