@@ -54,7 +54,7 @@ class SelfTest:
                 f"self-test: extractor '{name}' cannot tell noise from images: real against real "
                 f"{self.near:.4g}, real against noise {self.far:.4g}, expected at least {RATIO:g} "
                 "times as much",
-                "choose another evaluator.extractor, or more real images",
+                "choose another evaluator.extractor, take more real images, or leave the test out",
             )
 
 

@@ -119,12 +119,13 @@ def test_fewer_samples_of_a_folder_are_spread_over_it(tmp_path, registry):
 
 
 def test_targets_with_one_plan_open_the_test_split_once(run_of, measure, monkeypatch):
+    runs = run_of("random"), run_of("autogan")
     opened = []
     original = InMemoryDataset._open_test
     monkeypatch.setattr(
         InMemoryDataset, "_open_test", lambda self: opened.append(1) or original(self)
     )
-    found = measure(run_of("random"), run_of("autogan"))
+    found = measure(*runs)
     assert len(opened) == 1
     assert found[0].bench is found[1].bench
 
