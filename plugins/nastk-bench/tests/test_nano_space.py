@@ -23,7 +23,7 @@ ROLES: tuple[Role, ...] = ("generator", "discriminator")
 
 
 def _space() -> NanoSpace:
-    return NanoSpace(SpaceConfig(width=4, discriminator_width=4), task=Task((1, 8, 8), classes=10))
+    return NanoSpace(SpaceConfig(generator_width=4, discriminator_width=4), task=Task((1, 8, 8), classes=10))
 
 
 class TestNanoSpace(ChoiceLaws):
@@ -147,4 +147,4 @@ def test_the_space_of_the_table_is_the_default_one() -> None:
 
 
 def _settings() -> dict[str, int]:
-    return {"width": 12, "discriminator_width": 12, "latent_dim": 8}
+    return {"generator_width": 12, "discriminator_width": 12, "latent_dim": 8}

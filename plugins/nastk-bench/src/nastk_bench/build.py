@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,12 +175,10 @@ def _measured(shop: Workshop, training: Training, member: Architecture) -> dict[
     started = time.process_time()
     validation = _metrics(shop, training, member, "validation")
     measuring = round(time.process_time() - started, 4)
-    test = _metrics(shop, training, member, "test")
-    return {
-        "validation": tuple(_rounded(validation[name]) for name in MEASURED),
-        "test": tuple(_rounded(test[name]) for name in MEASURED),
-        "measuring": measuring,
-    }
+    found = {"validation": _values(validation), "measuring": measuring}
+    if training.cost.steps == shop.protocol.steps:
+        found["test"] = _values(_metrics(shop, training, member, "test"))
+    return found
 
 
 def _metrics(
@@ -193,8 +191,9 @@ def _metrics(
     return shop.evaluator.measure(candidate, data, Randomness(shop.protocol.dataset_seed))
 
 
-def _rounded(metric: Metric) -> float | None:
-    return None if metric.value is None else round(metric.value, 6)
+def _values(metrics: Mapping[str, Metric]) -> tuple[float | None, ...]:
+    values = [metrics[name].value for name in MEASURED]
+    return tuple(None if value is None else round(value, 6) for value in values)
 
 
 def _complexity(training: Training) -> tuple[int, int]:

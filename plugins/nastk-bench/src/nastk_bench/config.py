@@ -16,6 +16,6 @@ def _whole(default: int, text: str) -> Any:
 class SpaceConfig:
     """Widths of the nano space; the table holds for the defaults only."""
 
-    width: int = _whole(12, "channels of the generator's feature maps")
+    generator_width: int = _whole(12, "channels of the generator's feature maps")
     discriminator_width: int = _whole(12, "channels of the discriminator's first feature map")
     latent_dim: int = _whole(8, "length of the latent vector")

@@ -34,7 +34,7 @@ class Point:
         status: ``ok`` or why the training had failed by then.
         validation: metrics in the order of :data:`nastk_bench.protocol.MEASURED`; None: not
             measured.
-        test: likewise on the test split.
+        test: likewise on the test split, at the last fidelity only.
         trained: generator updates that were made, less than ``steps`` where it failed.
         images: real images shown.
         macs: multiply-accumulates of the training.

@@ -39,7 +39,8 @@ class Protocol:
         trainer: settings of the trainer ``gan`` that differ from its own.
         evaluator: settings of the evaluator ``standard`` that differ from its own.
         objective: name of the adversarial losses.
-        fidelities: generator updates after which a training is measured, ascending.
+        fidelities: generator updates after which a training is measured, ascending: the whole, its
+            halves and its thirds, so that both factors of successive halving find their rungs.
     """
 
     name: str = NAME
@@ -51,8 +52,8 @@ class Protocol:
             "g_lr": 0.006,
             "d_lr": 0.006,
             "batch_size": 64,
-            "health_every": 14,
-            "health_warmup": 42,
+            "health_every": 12,
+            "health_warmup": 36,
             "health_window": 3,
         }
     )
@@ -64,7 +65,7 @@ class Protocol:
         }
     )
     objective: str = "hinge"
-    fidelities: tuple[int, ...] = (28, 56, 112)
+    fidelities: tuple[int, ...] = (12, 27, 36, 54, 108)
 
     @property
     def hash(self) -> str:

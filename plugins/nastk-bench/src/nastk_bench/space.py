@@ -62,7 +62,7 @@ class NanoSpace(SearchSpace):
         self.settings = asdict(config)
         self.input = InputSpec("latent", (config.latent_dim,))
         self.bottom_width = height // 2**BLOCKS
-        self.decisions = _decisions(config.width)
+        self.decisions = _decisions(config.generator_width)
 
     def generator(self, pick: Pick, blocks: int | None = None) -> nn.Module:
         """Return G of the first ``blocks`` blocks."""
@@ -150,7 +150,7 @@ def _decisions(width: int) -> tuple[Decision, ...]:
 class _Generator(nn.Module):
     def __init__(self, space: NanoSpace, pick: Pick, blocks: int) -> None:
         super().__init__()
-        width, bottom = space.config.width, space.bottom_width
+        width, bottom = space.config.generator_width, space.bottom_width
         self.start = (width, bottom * 2**blocks, bottom * 2**blocks)
         decided = {d.name: pick.decided(d.name) or "" for d in space.block(1)}
         self.blocks = nn.ModuleList()
