@@ -97,7 +97,7 @@ def test_pixel_distances_are_root_mean_squares_of_levels(
 
 def test_the_first_of_equal_neighbours_is_named() -> None:
     rows = torch.tensor([[1.0], [3.0], [3.0], [1.0]])
-    found = nearest(torch.tensor([[1.0], [2.9]]), iter(rows.split(2)))
+    found = nearest(torch.tensor([[1.0], [2.9]]), iter(torch.split(rows, 2)))
     assert found.index.tolist() == [0, 1]
 
 
