@@ -43,3 +43,9 @@ def test_values_outside_of_the_range_are_clipped_and_nan_is_black() -> None:
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError):
         grid(np.zeros(shape))
+
+
+def test_rows_are_as_long_as_asked_for_and_more_images_fit_where_allowed() -> None:
+    images = np.zeros((120, 1, 32, 32))
+    assert grid(images, columns=8, most=120).shape == (15 * 34, 8 * 34)
+    assert grid(images).shape == (10 * 34, 10 * 34)
