@@ -165,10 +165,11 @@ def check_unseen(target: Target, plan: Plan, bench: Bench, registry: Registry) -
         PairError: they were.
     """
     values = target.values
-    if not values or values["run"].get("dataset") != plan.name:
+    run = values.get("run", {})
+    if run.get("dataset") != plan.name:
         return
     settings = _settings(registry, "dataset", plan.name, {}, values.get("dataset", {}))
-    own = Plan(_seed(values["run"].get("seed", 0)), plan.name, settings, plan.judge)
+    own = Plan(_seed(run.get("seed", 0)), plan.name, settings, plan.judge)
     if own == plan:
         return
     trained = set(_prints(dataset_of(own, registry, "cpu").split("train")))

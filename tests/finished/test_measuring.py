@@ -20,6 +20,7 @@ from nastk.finished.exported import export_safetensors
 from nastk.finished.measuring import measure_all, ranked, save_neighbours
 from nastk.finished.targets import open_target
 from nastk.randomness import Randomness
+from nastk.testing.pretend_cuda import pretend_cuda
 
 TIMED = {"latency_p50_ms", "latency_p95_ms"}
 DIGITS = {"run.dataset": "digits"}
@@ -262,6 +263,23 @@ def test_samples_default_to_those_of_the_final_evaluation(run, measure):
     assert asked.metrics["extractor_fd"].card.n_fake == 30
 
 
+@pytest.mark.parametrize(
+    "config", [None, [], {"values": 3}, {"values": {"run": 3}}, {"values": {}}, {"values": []}]
+)
+def test_forged_settings_of_a_run_are_refused_or_need_a_data_set(run, measure, config):
+    path = run / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "config": config}))
+    with pytest.raises((RunFolderError, ConfigError), match="malformed|names a data set"):
+        measure(run)
+
+
+def test_a_run_without_settings_is_measured_against_the_data_that_are_named(run, measure):
+    path = run / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "config": {"values": {}}}))
+    (found,) = measure(run, flags=DIGITS)
+    assert found.metrics["extractor_fd"].card.n_fake == 1000
+
+
 def test_validation_can_be_measured_and_leaves_the_test_split_closed(run, measure):
     (found,) = measure(run, split="validation")
     assert found.metrics["extractor_fd"].card.split == "validation"
@@ -298,3 +316,17 @@ def test_wrong_targets_are_refused(run, measure, tmp_path):
     (images / "00003.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match="cannot read"):
         measure(images, flags=DIGITS)
+
+
+@pytest.mark.parametrize("strategy", ["random", "tpe"])
+def test_a_pretend_device_measures_the_same_with_neighbours(run_of, measure, strategy):
+    folder = run_of(strategy)
+    with pretend_cuda():
+        (there,) = measure(folder, device="cuda:0", neighbours=True)
+    (here,) = measure(folder, neighbours=True)
+    for name in set(here.metrics) - TIMED:
+        value = here.metrics[name].value
+        assert there.metrics[name].value == pytest.approx(value, rel=1e-5), name
+    assert there.bench.tried.far == pytest.approx(here.bench.tried.far, rel=1e-5)
+    a, b = (found.neighbours.features.generated.index for found in (here, there))
+    assert torch.equal(a, b)

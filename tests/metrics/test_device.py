@@ -76,7 +76,7 @@ def test_pretend_device_catches_images_left_on_the_cpu(
     measured: Callable[[str, str], Evaluation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        module.StandardEvaluator, "_bank", _bank_that_forgets(module.StandardEvaluator._bank)
+        module.StandardEvaluator, "bank", _bank_that_forgets(module.StandardEvaluator.bank)
     )
     with pretend_cuda(), pytest.raises(RuntimeError, match="same device"):
         measured("latent", "cuda:0")
