@@ -35,7 +35,7 @@ QUICK = ((8, 8, 4),)
 GROWN = ((32, 16, 32),)
 """Shapes whose memory is measured."""
 WAYS = ("published", "plain", "merged", "frequency", "auto", "published, bf16", "merged, bf16",
-        "single, bf16")  # fmt: skip
+        "single, bf16", "auto, bf16")  # fmt: skip
 LONG = 50
 """Iterations over which losses are compared."""
 
@@ -196,6 +196,7 @@ VIEWS = {f"aten::{name}" for name in (
     "unsqueeze", "empty", "empty_strided", "empty_like", "_unsafe_view", "_reshape_alias",
     "view_as_real", "view_as_complex", "resize_", "split", "unbind", "alias", "result_type",
     "item", "_local_scalar_dense", "is_nonzero", "lift_fresh", "conj", "_conj", "set_",
+    "to", "resolve_conj", "resolve_neg", "as_strided_", "detach_", "_nnpack_available", "narrow",
 )}  # fmt: skip
 
 

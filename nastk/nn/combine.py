@@ -133,17 +133,20 @@ def _backwards(flat: Tensor, left: Tensor, option: Tensor) -> Tensor:
 
 
 def moved_vectors(normed: Normed, layout: Layout, edge: int) -> list[Tensor]:
-    """Return what the buffers of one edge become: left and right vectors, option by option."""
+    """Return what the buffers of one edge become: left and right vectors, option by option.
+
+    Right ones are ``(in, taps)``, as :func:`vector_buffers` shows theirs.
+    """
     result: list[Tensor] = []
     for i, part in enumerate(normed.right[edge].split(layout.sizes)):  # type: ignore[no-untyped-call]
-        result += [normed.left[edge, i], part.t().reshape(-1)]
+        result += [normed.left[edge, i], part.t()]
     return result
 
 
-def vector_buffers(conv: nn.Module) -> list[Tensor]:
+def vector_buffers(conv: nn.Conv2d) -> list[Tensor]:
     """Return the buffers of a spectral norm in the order of :func:`moved_vectors`."""
     norm: Any = norm_of(conv)
-    return [norm._u, norm._v]
+    return [norm._u, norm._v.view(conv.in_channels, -1)]
 
 
 class _Combine(torch.autograd.Function):
@@ -169,7 +172,7 @@ class _Combine(torch.autograd.Function):
         return (*grids.unbind(), *biases.unbind())
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         choice, *parameters = ctx.saved_tensors
         layout, normed = ctx.layout, ctx.normed
@@ -177,7 +180,8 @@ class _Combine(torch.autograd.Function):
         count = edges * options
         weights, biases = parameters[:count], parameters[count:]
         used = [g is not None for g in grads[:edges]]
-        kernels = torch.cat([_by_tap(w) for w in weights]).view(edges, -1, layout.out * layout.source)
+        kernels = torch.cat([_by_tap(w) for w in weights])
+        kernels = kernels.view(edges, -1, layout.out * layout.source)
         onto, of = ctx.matrices
         grid = torch.stack([_or_zero(g, onto.shape[0], kernels) for g in grads[:edges]])
         # ⟨∂L/∂K, embed(Wᵢ)⟩, tap by tap.
@@ -215,9 +219,13 @@ def _for_weights(
     parts = found.split(layout.sizes * grid.shape[0])  # type: ignore[no-untyped-call]
     options = len(layout.taps)
     return [
-        part.view(*w.shape[2:], *w.shape[:2]).permute(2, 3, 0, 1) if used[i // options] else None
+        _by_place(part, w) if used[i // options] else None
         for i, (part, w) in enumerate(zip(parts, weights, strict=True))
     ]
+
+
+def _by_place(part: Tensor, like: Tensor) -> Tensor:
+    return part.view(*like.shape[2:], *like.shape[:2]).permute(2, 3, 0, 1)
 
 
 def _for_biases(
@@ -261,6 +269,7 @@ def combine(
     """
     parameters = [weight_of(conv) for conv in convs]
     parameters += [conv.bias for conv in convs if conv.bias is not None]
-    found = _Combine.apply(layout, normed, kernels, choice.to(kernels.dtype), *parameters)  # type: ignore[no-untyped-call]
+    apply: Any = _Combine.apply
+    found = apply(layout, normed, kernels, choice.to(kernels.dtype), *parameters)
     edges = kernels.shape[0]
     return found[:edges], found[edges:]

@@ -72,7 +72,7 @@ def _low(x: Tensor, activation: nn.Module, edges: Sequence[Doubled]) -> Tensor |
             return None
         return F.linear(activation(x), nearest.to(x.dtype))[:, None, :, None]
     here = spread if nearest is None else torch.cat((spread, nearest[None]))
-    found: Tensor = _Phases.apply(activation(x), here.to(x.dtype))  # type: ignore[no-untyped-call]
+    found: Tensor = _Phases.apply(activation(x), here.to(x.dtype))
     return found
 
 
@@ -168,7 +168,7 @@ def _neighbours(x: Tensor) -> Tensor:
 def _gathered(grad: Tensor, channels: int) -> Tensor:
     """Return the transpose of :func:`_neighbours`."""
     right, here, below, corner = grad.split(channels, 3)  # type: ignore[no-untyped-call]
-    total = here.clone()
+    total: Tensor = here.clone()
     total[1:] += right[:-1]
     total[:, 1:] += below[:, :-1]
     total[1:, 1:] += corner[:-1, :-1]

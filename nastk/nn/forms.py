@@ -35,10 +35,25 @@ def plain() -> bool:
     """Return whether :func:`plain_forms` is in force."""
     return _PLAIN.get()
 
+HALF = 2.0
+"""How much faster a CPU without matrix units does products in bf16 than in fp32."""
+
+
+def matrix_units() -> bool:
+    """Return whether this CPU multiplies bf16 matrices in units of their own (AMX)."""
+    import torch
+
+    return bool(torch.cpu._is_amx_tile_supported())
+
 
 def choose(
-    wanted: str, plane: Plane, batch: int, channels: tuple[int, int], taps: int, kind: str,
-    dtype: torch.dtype,
+    wanted: str,
+    plane: Plane,
+    batch: int,
+    channels: tuple[int, int],
+    taps: int,
+    kind: str,
+    dtypes: tuple[torch.dtype, torch.dtype],
 ) -> Form:
     """Return the form for one group of convolutions; a rule of these arguments alone.
 
@@ -49,15 +64,19 @@ def choose(
         channels: into and out of each convolution.
         taps: that the combined kernel has.
         kind: type of device.
-        dtype: that is computed in; frequencies need single or double precision.
+        dtypes: of the parameters, and of products where autocast shortens them. Frequencies are
+            computed in the former, at least in single precision.
     """
-    exact = dtype.itemsize >= 4
+    stored, short = dtypes
+    half = short.itemsize < 4
     if wanted == "auto":
-        few = CONVOLUTION * products(plane, batch, channels) < direct(plane, batch, channels, taps)
-        return "frequency" if kind == "cpu" and exact and few else "merged"
-    if wanted == "frequency" and not exact:
+        faster = CONVOLUTION * (HALF if half else 1.0)
+        few = faster * products(plane, batch, channels) < direct(plane, batch, channels, taps)
+        fits = kind == "cpu" and stored.itemsize >= 4 and not (half and matrix_units())
+        return "frequency" if fits and few else "merged"
+    if wanted == "frequency" and stored.itemsize < 4:
         return "merged"
-    if wanted == "ring" and (not exact or min(plane.size) <= 4):
+    if wanted == "ring" and (half or min(plane.size) <= 4):
         return "merged"  # oneDNN crashed on the ring's kernels in bf16 on 4 x 4
     return cast("Form", wanted)
 

@@ -136,7 +136,7 @@ def inverse(y: Tensor, plane: Plane) -> Tensor:
 def mixed_channels(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Return Σ X·Kᵀ of spectra ``(F, N, in)`` and kernels ``(F, out, in)``."""
     given = [tensor for pair in pairs for tensor in pair]
-    total: Tensor = _Mixed.apply(*given)  # type: ignore[no-untyped-call]
+    total: Tensor = _Mixed.apply(*given)
     return total
 
 

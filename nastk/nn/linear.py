@@ -185,9 +185,10 @@ def taps(conv: nn.Conv2d, size: Sequence[int]) -> tuple[Taps, tuple[int, int]]:
 
 def _pads(conv: nn.Conv2d, axis: int, side: int) -> tuple[int, int]:
     if isinstance(conv, SlicedConv2d):
-        if conv.same == "same":
-            return same_padding(side, conv.kernel_size[axis], conv.stride[axis])
-        return conv.same, conv.same
+        same = conv.same
+        if same == "same":
+            return same_padding(side, int(conv.kernel_size[axis]), int(conv.stride[axis]))
+        return same, same
     pad = int(cast("tuple[int, int]", conv.padding)[axis])
     return pad, pad
 

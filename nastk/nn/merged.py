@@ -23,7 +23,8 @@ class Piece:
 
     Attributes:
         taps: where it reads.
-        places: per tap, rows outermost, its place in the grid; -1 for a tap that is always 0.
+        places: per tap, rows outermost, its place in the grid; for a tap that is to be 0 one that
+            no option fills, or the place after the last.
     """
 
     taps: Taps
@@ -43,13 +44,17 @@ def pieces(
         cover: which kind of pieces.
     """
     wanted = {(r, c) for t in options for r in t.rows() for c in t.columns()}
+    filled = {columns.index(c) * len(rows) + rows.index(r) for r, c in wanted}
+    empty = min(set(range(len(rows) * len(columns) + 1)) - filled)
     chosen: list[Piece] = []
     for taps in _frames(options, rows, columns, cover):
         read = [(r, c) for r in taps.rows() for c in taps.columns()]
         if not wanted.intersection(read):
             continue
-        places = [columns.index(c) * len(rows) + rows.index(r) if (r, c) in wanted else -1
-                  for r, c in read]  # fmt: skip
+        places = [
+            columns.index(c) * len(rows) + rows.index(r) if (r, c) in wanted else empty
+            for r, c in read
+        ]
         chosen.append(Piece(taps, tuple(places)))
         wanted.difference_update(read)
     return tuple(chosen)
@@ -94,12 +99,27 @@ def _ring(frame: Taps) -> list[Taps]:
 
 
 def convolve(
-    x: Tensor, grid: Tensor, found: Sequence[Piece], stride: int, out: tuple[int, int]
+    x: Tensor,
+    grid: Tensor,
+    bias: Tensor | None,
+    found: Sequence[Piece],
+    stride: int,
+    out: tuple[int, int],
 ) -> Tensor:
-    """Return ``(N, out, H', W')`` of an activated input and a grid ``(columns * rows, out, in)``."""
+    """Return the convolution of an activated input, ``(N, out, H', W')``.
+
+    Args:
+        x: ``(N, in, H, W)``.
+        grid: ``(columns * rows, out, in)``.
+        bias: ``(out,)`` or None.
+        found: pieces of the grid.
+        stride: of both axes.
+        out: (H', W').
+    """
     total: Tensor | None = None
     for piece in found:
-        part = _convolve(x, _kernel(grid, piece), piece.taps, stride, out)
+        first = bias if total is None else None
+        part = _convolve(x, _kernel(grid, piece), first, piece.taps, stride, out)
         total = part if total is None else total.add_(part)
     assert total is not None
     return total
@@ -107,20 +127,25 @@ def convolve(
 
 def _kernel(grid: Tensor, piece: Piece) -> Tensor:
     """Return the kernel ``(out, in, rows, columns)`` of a piece."""
-    if min(piece.places) < 0:
+    if max(piece.places) == len(grid):
         grid = torch.cat((grid, grid.new_zeros(1, *grid.shape[1:])))
-    index = _index(piece.places, len(grid) - 1, grid.device)
+    index = _index(piece.places, grid.device)
     taken = grid.index_select(0, index).view(*piece.taps.count, *grid.shape[1:])
     return taken.permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
 
 
 @constant
-def _index(places: tuple[int, ...], empty: int, device: torch.device) -> Tensor:
-    return torch.tensor([empty if p < 0 else p for p in places], device=device)
+def _index(places: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(places, device=device)
 
 
 def _convolve(
-    x: Tensor, kernel: Tensor, taps: Taps, stride: int, out: tuple[int, int]
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    taps: Taps,
+    stride: int,
+    out: tuple[int, int],
 ) -> Tensor:
     """Return the convolution at positions 0, stride, ...; taps may lie off the centre."""
     before = [-s for s in taps.start]
@@ -131,6 +156,6 @@ def _convolve(
     ]
     same = all(b >= 0 and a <= b and a > b - stride for b, a in zip(before, after, strict=True))
     if same:
-        return F.conv2d(x, kernel, None, stride, before, taps.step)
+        return F.conv2d(x, kernel, bias, stride, before, taps.step)
     padded = F.pad(x, (before[1], after[1], before[0], after[0]))
-    return F.conv2d(padded, kernel, None, stride, 0, taps.step)
+    return F.conv2d(padded, kernel, bias, stride, 0, taps.step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import ref
 
 import torch
 from attrs import define, field
@@ -71,6 +72,7 @@ class Pass:
         self._form = form
         self._combined: dict[tuple[int, int], Combined] = {}
         self._run: set[tuple[int, int]] = set()
+        self._waiting: list[ref[Convolved]] = []
         self._raised: list[Raised] = []
         self._seen: dict[int, Seen] = {}
         self._moved: list[tuple[Tensor, Tensor]] = []
@@ -80,13 +82,15 @@ class Pass:
     def mix(self, edge: Edge, given: Any) -> Any:
         """Return the mixture of an edge on one input; None where nothing is added."""
         x = _tensor(given)
-        weights = self._weights(edge.mixed)
+        weights = self._weights(edge.mixed).unbind()
         running = self._running(edge.mixed)
         terms: list[Term] = []
         for bundle in edge.bundles:
             if any(i in running for i in bundle.members):
-                terms.append(Convolved(edge, bundle, x))
+                term = Convolved(edge, bundle, x)
                 self._prepare(edge, bundle, x)
+                self._waiting.append(ref(term))
+                terms.append(term)
         raised = [Raised(edge, activation, x) for activation in _activations(edge, running)]
         self._raised += raised
         terms += raised
@@ -221,7 +225,6 @@ class Pass:
                 total = _plus(total, self._doubled(term))
             elif isinstance(term, Tensor):
                 total = _plus(total, _tensor(term))
-        total = _plus_bias(total, [b for t in convolved if (b := self._kernel(t).bias) is not None])
         for term in terms:
             if isinstance(term, Scaled):
                 total = _weighed(total, term)
@@ -247,17 +250,15 @@ class Pass:
     def _convolved(self, group: tuple[Plane, list[Convolved]]) -> Tensor:
         plane, terms = group
         x, layout = terms[0].x, self._kernel(terms[0]).layout
-        dtype = _precision(x)
+        dtypes = self._kernel(terms[0]).grid.dtype, _precision(x)
         count = len({p for t in layout.taps for p in layout.places(t)})
         channels = layout.source, layout.out
-        form = choose(self._form, plane, x.shape[0], channels, count, x.device.type, dtype)
+        form = choose(self._form, plane, x.shape[0], channels, count, x.device.type, dtypes)
         if form == "frequency":
-            return self._by_frequency(plane, terms)
-        total: Tensor | None = None
-        for term in terms:
-            total = _plus(total, self._by_convolution(plane, term, form))
-        assert total is not None
-        return total
+            total = self._by_frequency(plane, terms)
+            return _plus_bias(total, [b for t in terms if (b := self._kernel(t).bias) is not None])
+        first, *others = (self._by_convolution(plane, term, form) for term in terms)
+        return sum(others, first)
 
     def _by_frequency(self, plane: Plane, terms: Sequence[Convolved]) -> Tensor:
         with torch.autocast(terms[0].x.device.type, enabled=False):
@@ -280,13 +281,32 @@ class Pass:
         return made[key]
 
     def _by_convolution(self, plane: Plane, term: Convolved, form: Form) -> Tensor:
-        combined = self._kernel(term)
-        layout = combined.layout
-        assert form != "frequency"
-        found = merged.pieces(layout.taps, layout.rows, layout.columns, form)
-        x = self._activated(term.x, term.bundle.activation)
-        grid = combined.grid.to(_precision(x))
-        return merged.convolve(x.to(grid.dtype), grid, found, plane.stride, plane.out)
+        """Return the result of an edge; all that wait for the same input are computed with it."""
+        if term.value is None:
+            waiting = [t for reference in self._waiting if (t := reference()) is not None]
+            alike = [t for t in waiting if t.value is None and self._alike_there(t, term)]
+            layout = self._kernel(term).layout
+            assert form != "frequency"
+            found = merged.pieces(layout.taps, layout.rows, layout.columns, form)
+            x = self._activated(term.x, term.bundle.activation)
+            grid = _joined([self._kernel(t).grid for t in alike], 1).to(_precision(x))
+            biases = [b for t in alike if (b := self._kernel(t).bias) is not None]
+            bias = _joined(biases, 0).to(grid.dtype) if biases else None
+            whole = merged.convolve(x.to(grid.dtype), grid, bias, found, plane.stride, plane.out)
+            for each, value in zip(alike, whole.chunk(len(alike), 1), strict=True):
+                each.value = value
+        assert term.value is not None
+        return term.value
+
+    def _alike_there(self, other: Convolved, term: Convolved) -> bool:
+        """Return whether both read the same activated input, by kernels of the same layout."""
+        return (
+            other.x is term.x
+            and repr(other.bundle.activation) == repr(term.bundle.activation)
+            and self._kernel(other).layout == self._kernel(term).layout
+            and self._plane(other) == self._plane(term)
+            and (self._kernel(other).bias is None) == (self._kernel(term).bias is None)
+        )
 
     def _activated(self, x: Tensor, activation: nn.Module | None) -> Tensor:
         made, key = self._made(x), ("activated", repr(activation))
@@ -313,7 +333,7 @@ class Pass:
 
     def _weighed_edge(self, term: Raised) -> Doubled:
         found = Doubled()
-        weights = self._weights(term.edge.mixed)
+        weights = self._weights(term.edge.mixed).unbind()
         for i in term.edge.raised(self._running(term.edge.mixed)):
             option = term.edge.options[i]
             if repr(option.activation) != repr(term.activation):
@@ -343,7 +363,7 @@ class Pass:
     # -- feature maps --------------------------------------------------------------------------
 
     def usual(self, x: Tensor) -> Tensor:
-        """Return ``x`` with its channels last or in plain order in memory, copied once if need be."""
+        """Return ``x`` with its channels last or in plain order in memory, copied at most once."""
         if x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last):
             return x
         made = self._made(x)
@@ -391,33 +411,43 @@ def _plus(total: Tensor | None, term: Tensor) -> Tensor:
     return term if total is None else total + term
 
 
-def _plus_bias(total: Tensor | None, biases: Sequence[Tensor]) -> Tensor | None:
-    if total is None or not biases:
+def _joined(parts: Sequence[Tensor], axis: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), axis)
+
+
+def _plus_bias(total: Tensor, biases: Sequence[Tensor]) -> Tensor:
+    if not biases:
         return total
     bias = biases[0] if len(biases) == 1 else torch.stack(list(biases)).sum(0)
     return total + bias.to(total.dtype)[:, None, None]
 
 
 def _weighed(total: Tensor | None, term: Scaled) -> Tensor:
-    """Return ``total`` + weight * x; the weight's gradient is summed in its own precision."""
-    weight, x = term.weight, term.x
-    if x.dtype != weight.dtype and x.dtype.itemsize < weight.dtype.itemsize:
-        product: Tensor = _Scale.apply(weight, x)  # type: ignore[no-untyped-call]
-        return _plus(total, product)
-    weight = weight.to(x.dtype)
-    return weight * x if total is None else torch.addcmul(total, x, weight)
+    """Return ``total`` + weight * x."""
+    found: Tensor = _Weighed.apply(total, term.weight, term.x)
+    return found
 
 
-class _Scale(torch.autograd.Function):
-    """A scalar of full precision times a tensor of half precision."""
+class _Weighed(torch.autograd.Function):
+    """A sum and a scalar times a tensor; the scalar's gradient is summed in its own precision."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, x: Tensor) -> Tensor:
+    def forward(ctx: Any, total: Tensor | None, weight: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(weight, x)
-        return x * weight.to(x.dtype)
+        factor = weight.to(x.dtype)
+        if total is None:
+            return x * factor
+        if total.dtype == x.dtype:
+            return torch.addcmul(total, x, factor)
+        return total + x * factor
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         weight, x = ctx.saved_tensors
-        inner = (grads[0].to(weight.dtype) * x.to(weight.dtype)).sum()
-        return inner, grads[0] * weight.to(x.dtype)
+        grad, inner, for_x = grads[0], None, None
+        if ctx.needs_input_grad[1]:
+            exact = torch.promote_types(weight.dtype, x.dtype)
+            inner = (grad.to(exact) * x.to(exact)).sum().to(weight.dtype)
+        if ctx.needs_input_grad[2]:
+            for_x = (grad * weight.to(grad.dtype)).to(x.dtype)
+        return grad if ctx.needs_input_grad[0] else None, inner, for_x

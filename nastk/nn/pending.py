@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from nastk.nn.enlarged import Enlarged
 
 if TYPE_CHECKING:
-    from nastk.nn.mixing import Bundle, Edge, Pass
+    from nastk.nn.edges import Bundle, Edge
+    from nastk.nn.mixing import Pass
 
 
 @define(eq=False)
@@ -29,6 +30,7 @@ class Convolved:
     edge: Edge
     bundle: Bundle
     x: Tensor
+    value: Tensor | None = None
 
 
 @define(eq=False)

@@ -122,7 +122,7 @@ def _step(
         for name, parameter in named.items():
             gradient = found[name]
             if gradient is not None:
-                parameter -= 0.01 * gradient / (1.0 + gradient.abs().max())
+                parameter.sub_(0.01 * gradient / (1.0 + gradient.abs().max()))
     return found
 
 

@@ -76,7 +76,9 @@ class Body(nn.Module):
             pick(e, {"none": Absent, "skip": nn.Identity, **options(width)}) for e in "abc"
         )
         if space.last == "up":
-            self.last = pick("last", n=lambda: up("nearest"), b=lambda: up("bilinear"), t=transposed)
+            self.last = pick(
+                "last", n=lambda: up("nearest"), b=lambda: up("bilinear"), t=transposed
+            )
         else:
             pools = {"avg": lambda: nn.AvgPool2d(2), "max": lambda: nn.MaxPool2d(2)}
             self.last = pick("last", {**pools, **options(width, 2)})
@@ -164,7 +166,7 @@ def test_a_node_takes_one_convolution_where_there_were_five() -> None:
     name = "aten::convolution"
     few, many = (events(each, x).count(name) for each in (made, plain))
     assert many >= 23
-    assert few == 8  # four edges, a dense and a dilated kernel each
+    assert few == 6  # three sources, a dense and a dilated kernel each
 
 
 def test_a_single_path_costs_only_its_path() -> None:
@@ -232,7 +234,7 @@ def test_a_gradient_of_a_gradient_can_be_taken() -> None:
             mix(made, torch.float64)
             x = torch.linspace(-1, 1, 256, dtype=torch.float64).view(2, 2, 8, 8).requires_grad_()
             (slope,) = torch.autograd.grad(made(x).square().sum(), x, create_graph=True)
-            parameters = [p for p in made.parameters()]
+            parameters = list(made.parameters())
             found.append(torch.autograd.grad(slope.square().sum(), parameters, allow_unused=True))
         for a, b in zip(*found, strict=True):
             if a is not None or b is not None:
