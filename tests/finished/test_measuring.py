@@ -269,7 +269,7 @@ def test_samples_default_to_those_of_the_final_evaluation(run, measure):
 def test_forged_settings_of_a_run_are_refused_or_need_a_data_set(run, measure, config):
     path = run / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "config": config}))
-    with pytest.raises((RunFolderError, ConfigError), match="malformed|names a data set"):
+    with pytest.raises((RunFolderError, ConfigError), match=r"malformed|names a data set"):
         measure(run)
 
 
