@@ -5,16 +5,18 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from functools import partial
 from importlib import metadata
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from nastk.config import Config, parse_budget
 from nastk.config_sources import PASS
 from nastk.device import choose_device, use_threads
 from nastk.errors import PairError
 from nastk.halving import economised, refusal
+from nastk.labels import LabelBook
 from nastk.randomness import Randomness
 from nastk.records import Budget, Task
 from nastk.registry import KINDS, Component, Entry, Registry
@@ -33,6 +35,7 @@ class World:
         strategy: made, not started.
         entries: the registered components that are used.
         budget: of the search; None: the strategy's own plan.
+        labels: who read labels of the data in this process.
     """
 
     config: Config
@@ -40,6 +43,7 @@ class World:
     strategy: Strategy
     entries: tuple[Entry, ...]
     budget: Budget | None
+    labels: LabelBook = field(factory=LabelBook)
 
 
 def assemble(config: Config, registry: Registry, device: str = "") -> World:
@@ -63,13 +67,21 @@ def assemble(config: Config, registry: Registry, device: str = "") -> World:
     logits = objective.class_logits(dataset.classes)
     task = Task(image=dataset.shape, classes=dataset.classes, class_logits=logits)
     space = make("space", task=task)
+    book = LabelBook()
+    reader = partial(book.reader, dataset)
     passes = [make.network_pass(name) for name in config.run.passes]
     search = Search(
         space=space,
         task=task,
-        dataset=dataset,
-        trainer=make("trainer", dataset=dataset, objective=objective, passes=passes, device=device),
-        evaluator=make("evaluator", dataset=dataset, device=device),
+        dataset=reader("strategy"),
+        trainer=make(
+            "trainer",
+            dataset=reader("trainer"),
+            objective=objective,
+            passes=passes,
+            device=device,
+        ),
+        evaluator=make("evaluator", dataset=reader("evaluator"), device=device),
         objective=objective,
         executor=make("executor"),
         randomness=Randomness(seed, device),
@@ -79,13 +91,17 @@ def assemble(config: Config, registry: Registry, device: str = "") -> World:
     )
     search.evaluator.start(search)
     strategy = make("strategy")
-    problem = strategy.unsupported(search) or refusal(strategy, config.search, search)
+    problem = (
+        strategy.unsupported(search)
+        or search.trainer.unsupported(strategy)
+        or refusal(strategy, config.search, search)
+    )
     if problem:
         pair = f"strategy '{config.run.strategy}' on space '{config.run.space}'"
         raise PairError(f"{pair}: {problem}")
     strategy = economised(strategy, config.search, search)
     budget = parse_budget(config.run.budget) if config.run.budget else None
-    return World(config, search, strategy, tuple(used_entries(config, registry)), budget)
+    return World(config, search, strategy, tuple(used_entries(config, registry)), budget, book)
 
 
 def _check_length(config: Config) -> None:

@@ -138,7 +138,8 @@ class Attempt:
             failed = evolve(outcome.trial, status=status_of(error), reason=reason_of(error))
             outcome = evolve(outcome, trial=failed)
         cost = Cost() if training is None else training.cost - before
-        cost = evolve(cost, seconds=time.perf_counter() - started)
+        if training is None or not training.recorded:
+            cost = evolve(cost, seconds=time.perf_counter() - started)
         return evolve(outcome, trial=evolve(outcome.trial, cost=cost))
 
     def _begin(self, job: Job, will: _Will) -> Training:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nastk.objective import Objective
     from nastk.randomness import Randomness
     from nastk.space import SearchSpace
+    from nastk.strategy import Strategy
 
 
 @define
@@ -117,11 +118,14 @@ class Training(ABC):
         pair: the live networks.
         cost: everything spent so far.
         averaged: whether :meth:`eval_generator` gives averaged weights unless told otherwise.
+        recorded: whether its cost was measured earlier (a tabulated benchmark): the seconds in it
+            then count, not those that go by.
     """
 
     pair: Pair
     cost: Cost
     averaged: bool = False
+    recorded: bool = False
 
     @abstractmethod
     def advance(self, budget: Budget) -> Progress:
@@ -191,6 +195,13 @@ class Trainer(ABC):
 
         ``randomness`` belongs to the training from now on and is saved with it.
         """
+
+    def unsupported(self, strategy: Strategy) -> str:
+        """Return one line why this trainer cannot work with ``strategy``, else empty.
+
+        Asked before the start.
+        """
+        return ""
 
     def disinherits(self, space: SearchSpace) -> str:
         """Return one line why weights cannot pass between architectures of ``space``, else empty.

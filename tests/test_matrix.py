@@ -8,7 +8,7 @@ from nastk import engine
 from nastk.config import resolve
 from nastk.plugins import load
 
-SPACES = ("stasgan", "autogan", "adversarialnas")
+SPACES = ("stasgan", "autogan", "adversarialnas", "nano")
 TINY = {
     "run.device": "cpu",
     "space.generator_width": 2,

@@ -23,7 +23,9 @@ ROLES: tuple[Role, ...] = ("generator", "discriminator")
 
 
 def _space() -> NanoSpace:
-    return NanoSpace(SpaceConfig(generator_width=4, discriminator_width=4), task=Task((1, 8, 8), classes=10))
+    return NanoSpace(
+        SpaceConfig(generator_width=4, discriminator_width=4), task=Task((1, 8, 8), classes=10)
+    )
 
 
 class TestNanoSpace(ChoiceLaws):
@@ -66,7 +68,9 @@ def _function(space: NanoSpace, role: Role, choices: Mapping[str, str], *, named
 
 
 def _of(space: NanoSpace, role: Role, choices: Mapping[str, str]) -> dict[str, str]:
-    return {d.name: choices[d.name] for d in space.decisions if d.role == role and d.name in choices}
+    return {
+        d.name: choices[d.name] for d in space.decisions if d.role == role and d.name in choices
+    }
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -146,7 +146,10 @@ def workshop(protocol: Protocol) -> Workshop:
         data = DigitsConfig(**protocol.dataset)
         training = TrainerConfig(**protocol.trainer)
         measuring = EvaluatorConfig(
-            **{k: tuple(v) if isinstance(v, list | tuple) else v for k, v in protocol.evaluator.items()}
+            **{
+                k: tuple(v) if isinstance(v, list | tuple) else v
+                for k, v in protocol.evaluator.items()
+            }
         )
     except (TypeError, ValueError) as error:
         raise ConfigError(f"protocol: {error.args[0]}") from None

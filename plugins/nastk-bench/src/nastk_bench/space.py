@@ -138,9 +138,7 @@ def _decisions(width: int) -> tuple[Decision, ...]:
         ),
         second("block1.bypass", ("none", "skip"), kind="skip"),
         judge("judge.depth", ("shallow", "deep")),
-        judge(
-            "judge.pool", ("average", "stride"), kind="pool", when=({"judge.depth": ("deep",)},)
-        ),
+        judge("judge.pool", ("average", "stride"), kind="pool", when=({"judge.depth": ("deep",)},)),
     )
 
 
