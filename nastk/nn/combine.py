@@ -160,7 +160,7 @@ class _Combine(torch.autograd.Function):
         edges = kernels.shape[0]
         count = len(layout.taps) * edges
         ctx.layout, ctx.normed, ctx.biased = layout, normed, len(parameters) > count
-        ctx.save_for_backward(*given)
+        ctx.save_for_backward(kernels, *given)
         ctx.set_materialize_grads(False)
         ctx.matrices = onto, of = _matrices(layout, kernels.dtype, kernels.device)
         scale = choice if normed is None else choice / normed.sigma
@@ -174,14 +174,13 @@ class _Combine(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        choice, *parameters = ctx.saved_tensors
+        kernels, choice, *parameters = ctx.saved_tensors
         layout, normed = ctx.layout, ctx.normed
         edges, options = choice.shape
         count = edges * options
         weights, biases = parameters[:count], parameters[count:]
         used = [g is not None for g in grads[:edges]]
-        kernels = torch.cat([_by_tap(w) for w in weights])
-        kernels = kernels.view(edges, -1, layout.out * layout.source)
+        kernels = kernels.flatten(2)
         onto, of = ctx.matrices
         grid = torch.stack([_or_zero(g, onto.shape[0], kernels) for g in grads[:edges]])
         # ⟨∂L/∂K, embed(Wᵢ)⟩, tap by tap.

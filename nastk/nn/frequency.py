@@ -87,13 +87,13 @@ def _whole(
 def _back(
     period: int, positions: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """Return the real inverse ``(positions, 2 * frequencies)`` of the half spectrum."""
-    angles = _angles(period, period // 2 + 1, positions, device).t()
-    twice = torch.full((period // 2 + 1,), 2.0, dtype=torch.float64, device=device)
+    """Return what takes the half spectrum back, laid out like :func:`_pair`."""
+    angles = _angles(period, period // 2 + 1, positions, device)
+    twice = torch.full((period // 2 + 1, 1), 2.0, dtype=torch.float64, device=device)
     twice[0] = 1.0
     if period % 2 == 0:
         twice[-1] = 1.0
-    return torch.cat((angles.cos() * twice, -angles.sin() * twice), 1).div(period).to(dtype)
+    return torch.cat((angles.cos() * twice, angles.sin() * twice)).div(period).to(dtype)
 
 
 def spectrum(x: Tensor, plane: Plane) -> Tensor:
@@ -115,9 +115,8 @@ def kernel_spectrum(grid: Tensor, plane: Plane) -> Tensor:
 
 def _transform(x: Tensor, along: Tensor, down: Tensor) -> Tensor:
     """Return ``(frequencies of axis 0, frequencies of axis 1, rest)`` of ``(a, b, rest)``."""
-    real, imaginary = torch.mm(along, x.flatten(1)).view(2, -1, *x.shape[1:]).unbind()
-    half = torch.complex(real, imaginary)
-    return torch.bmm(down.expand(half.shape[0], -1, -1), half)
+    found: Tensor = _Analysed.apply(x, along, down)
+    return found
 
 
 def inverse(y: Tensor, plane: Plane) -> Tensor:
@@ -126,10 +125,10 @@ def inverse(y: Tensor, plane: Plane) -> Tensor:
     rows = tuple(range(0, plane.stride * plane.out[0], plane.stride))
     columns = tuple(range(0, plane.stride * plane.out[1], plane.stride))
     real = y.real.dtype
-    up = _whole(height, rows, 1, real, y.device).t() / height
-    z = torch.bmm(up.expand(width // 2 + 1, -1, -1), y.view(width // 2 + 1, height, -1))
-    parts = torch.view_as_real(z).movedim(-1, 0).reshape(2 * z.shape[0], -1)
-    result = torch.mm(_back(width, columns, real, y.device), parts)
+    along = _back(width, columns, real, y.device)
+    down = _whole(height, rows, 1, real, y.device) / height
+    planes = y.view(width // 2 + 1, height, -1)
+    result: Tensor = _Synthesised.apply(planes, along, down)
     return result.view(plane.out[1], plane.out[0], *y.shape[1:])
 
 
@@ -140,8 +139,62 @@ def mixed_channels(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     return total
 
 
+# -- gradients ---------------------------------------------------------------------------------
+#
+# Inside of this module the gradient of a spectrum is kept conjugated. Every step is then the plain
+# transpose of what it came from, and the large spectra of kernels are never copied to conjugate
+# them. Spectra do not leave the module's functions, so that autograd only ever adds such gradients.
+
+
+class _Analysed(torch.autograd.Function):
+    """``(a, b, rest)`` → ``down @ (along @ x)``, complex ``(f, g, rest)``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, along: Tensor, down: Tensor) -> Tensor:
+        ctx.matrices = along, down
+        real, imaginary = torch.mm(along, x.flatten(1)).view(2, -1, *x.shape[1:])
+        half = torch.complex(real, imaginary)
+        return torch.bmm(down.expand(half.shape[0], -1, -1), half)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return _Synthesised.apply(grads[0], *ctx.matrices), None, None
+
+
+class _Synthesised(torch.autograd.Function):
+    """The transpose of :class:`_Analysed`: the real part of what it adds up to."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, along: Tensor, down: Tensor) -> Tensor:
+        ctx.matrices = along, down
+        z = torch.bmm(down.t().expand(y.shape[0], -1, -1), y)
+        parts = torch.cat((z.real, z.imag.neg()))
+        return torch.mm(along.t(), parts.flatten(1)).view(-1, *z.shape[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return _Analysed.apply(grads[0].contiguous(), *ctx.matrices), None, None
+
+
+class _Product(torch.autograd.Function):
+    """A batched product whose gradients follow this module's rule."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b)
+        return torch.bmm(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = ctx.saved_tensors
+        return (
+            _Product.apply(grads[0], b.transpose(1, 2)),
+            _Product.apply(a.transpose(1, 2), grads[0]),
+        )
+
+
 class _Mixed(torch.autograd.Function):
-    """Channels mixed frequency by frequency; conjugates are taken of feature maps, not kernels."""
+    """Channels mixed frequency by frequency, all edges into one sum."""
 
     @staticmethod
     def forward(ctx: Any, *given: Tensor) -> Tensor:
@@ -155,14 +208,10 @@ class _Mixed(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         given = ctx.saved_tensors
         found: list[Tensor | None] = [None] * len(given)
-        mirrored = grads[0].conj().resolve_conj()
-        known: dict[int, Tensor] = {}
         for i in range(0, len(given), 2):
             x, kernel = given[i : i + 2]
             if ctx.needs_input_grad[i]:
-                found[i] = torch.conj_physical(torch.bmm(mirrored, kernel))
+                found[i] = _Product.apply(grads[0], kernel)
             if ctx.needs_input_grad[i + 1]:
-                if id(x) not in known:
-                    known[id(x)] = x.conj().resolve_conj()
-                found[i + 1] = torch.bmm(grads[0].transpose(1, 2), known[id(x)])
+                found[i + 1] = _Product.apply(grads[0].transpose(1, 2), x)
         return tuple(found)

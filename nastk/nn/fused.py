@@ -90,7 +90,7 @@ def _running(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
 
 def _as_one(x: Tensor, first: nn.Module, second: nn.Module) -> Tensor | None:
     """Return what two neighbours make of ``x``, None where they have to run one by one."""
-    if _is_convolution(first) and _is_mean(second):
+    if _is_convolution(first) and is_mean(second):
         return _pooled(x, cast("nn.Conv2d", first), cast("nn.AvgPool2d", second).kernel_size)
     if _is_spread(first) and _is_convolution(second) and _is_point(cast("nn.Conv2d", second)):
         return _spread(x, cast("nn.ConvTranspose2d", first), cast("nn.Conv2d", second))
@@ -108,7 +108,7 @@ def _pooled(x: Tensor, conv: nn.Conv2d, side: Any) -> Tensor:
     return F.conv2d(x, kernel, conv.bias, side, conv.padding)
 
 
-def _is_mean(module: nn.Module) -> bool:
+def is_mean(module: nn.Module) -> bool:
     """Return whether a module is the mean of every square once, whole squares only."""
     return (
         type(module) is nn.AvgPool2d

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 import torch
@@ -26,6 +26,7 @@ from nastk.nn.edges import Bundle, Edge, module_weights
 from nastk.nn.enlarged import Enlarged
 from nastk.nn.forms import Form, choose
 from nastk.nn.frequency import Plane
+from nastk.nn.fused import is_mean
 from nastk.nn.linear import norm_of, taps
 from nastk.nn.pending import Convolved, Pending, Raised, Scaled, Term, looked_at
 
@@ -106,12 +107,20 @@ class Pass:
         if option.kind == "identity":
             return x
         if option.kind == "pool":
-            found: Tensor = option.module(self.usual(x))
-            return found
+            return self._pooled(option.module, x)
         if option.kind == "other":
             other: Any = option.module(x)
             return None if other is None else _tensor(other)
         return None
+
+    def _pooled(self, pool: nn.Module, x: Tensor) -> Tensor:
+        flat = x.permute(3, 2, 0, 1)
+        if type(pool) is nn.AvgPool2d and is_mean(pool) and flat.is_contiguous():
+            side = int(cast("int", pool.kernel_size))
+            if not any(s % side for s in flat.shape[:2]):
+                return _mean(flat, side).permute(2, 3, 1, 0)
+        found: Tensor = pool(self.usual(x))
+        return found
 
     def _weights(self, mixed: Mixed) -> Tensor:
         order = self._options[mixed.decision]
@@ -409,6 +418,12 @@ def _precision(x: Tensor) -> torch.dtype:
 
 def _plus(total: Tensor | None, term: Tensor) -> Tensor:
     return term if total is None else total + term
+
+
+def _mean(flat: Tensor, side: int) -> Tensor:
+    """Return the mean over squares of ``(W, H, N, C)``."""
+    width, height, *rest = flat.shape
+    return flat.view(width // side, side, height // side, side, *rest).mean((1, 3))
 
 
 def _joined(parts: Sequence[Tensor], axis: int) -> Tensor:
