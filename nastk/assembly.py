@@ -92,8 +92,8 @@ def assemble(config: Config, registry: Registry, device: str = "") -> World:
     search.evaluator.start(search)
     strategy = make("strategy")
     problem = (
-        strategy.unsupported(search)
-        or search.trainer.unsupported(strategy)
+        search.trainer.unsupported(strategy)
+        or strategy.unsupported(search)
         or refusal(strategy, config.search, search)
     )
     if problem:
