@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import fields
+
 from nastk import hookimpl
 from nastk.registry import Component
+from nastk_bench.config import SpaceConfig
 from nastk_bench.protocol import NAME, Protocol
 
 if TYPE_CHECKING:
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 
 _PROTOCOL = Protocol()
 _SIDE = _PROTOCOL.dataset["image_size"]
+_WIDTHS = {f"space.{f.name}": f.default for f in fields(SpaceConfig)}
+"""Said aloud, since a data set proposes others."""
 _LENGTHS = {
     "strategy.steps": _PROTOCOL.steps,
     "final.steps": _PROTOCOL.steps,
@@ -54,7 +59,7 @@ _SPACE = Component(
     factory="nastk_bench.space:make",
     config="nastk_bench.config:SpaceConfig",
     summary="453 small pairs of networks, all of them trained and tabulated",
-    defaults={"dataset.image_size": _SIDE, "inspect.image": f"1x{_SIDE}x{_SIDE}"},
+    defaults={**_WIDTHS, "dataset.image_size": _SIDE, "inspect.image": f"1x{_SIDE}x{_SIDE}"},
     presets={"tabulated": _TABULATED, "protocol": _LIVE},
 )
 
