@@ -20,6 +20,8 @@ COMMANDS = {
     "train": "train one architecture from scratch and measure it",
     "reproduce": "follow a published recipe and hold the outcome against its figures",
     "evaluate": "measure runs, exported files or folders of images; rank several",
+    "compare": "strategies against each other and random search, at equal budgets",
+    "rerun": "a row of a comparison again, from its bundle",
     "show": "what a run found, tried and cost",
     "sample": "images of a finished run's generator",
     "export": "the generator as one ONNX or safetensors file",

@@ -18,7 +18,7 @@ from nastk.comparing.planning import (
     baseline_rows,
     pinned_values,
 )
-from nastk.config import Config, from_json
+from nastk.config import Config
 from nastk.config_sources import from_file
 from nastk.errors import ConfigError, RunFolderError, nearest
 from nastk.registry import Registry
@@ -67,7 +67,7 @@ def with_words(asked: Asked, words: Mapping[str, Any], where: str) -> Asked:
     for key, value in words.items():
         if key == "strategies":
             names = _names(value, f"{where}: strategies")
-            changes["rows"] = {**dict.fromkeys(names, {}), **asked.rows}
+            changes["rows"] = {**{name: {} for name in names}, **asked.rows}
         elif key == "seeds":
             changes["seeds"] = seeds_of(value, where)
         elif key not in known:
@@ -136,7 +136,7 @@ def plan_of_runs(folders: Sequence[Path], asked: Asked, registry: Registry) -> P
     groups: dict[str, list[tuple[Path, Config]]] = {}
     for folder in folders:
         config = saved_config(RunFolder.open(folder), registry, None)
-        groups.setdefault(benchmark_hash(config), []).append((folder, config))
+        groups.setdefault(benchmark_hash(config), []).append((folder.resolve(), config))
     tables: list[Comparison] = []
     for key, runs in groups.items():
         name = runs[0][1].run.space
@@ -215,8 +215,3 @@ def _dearest(runs: Sequence[tuple[Path, Config]], registry: Registry) -> str:
         cells.append(cell)
     most = max(round(amount(cell.bill.search, "macs")) for cell in cells)
     return f"{most}macs" if most else ""
-
-
-def row_config(row: Row, registry: Registry) -> Config:
-    """Return a row's configuration."""
-    return from_json(row.config, registry)

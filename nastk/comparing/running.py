@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -20,13 +21,13 @@ from nastk.comparing.planning import Comparison, Row, cell_config, training_conf
 from nastk.comparing.store import Store
 from nastk.config import Config
 from nastk.errors import DataError, NastkError, RunFolderError
-from nastk.executor import Executor
+from nastk.executor import Executor, InProcess
 from nastk.randomness import Randomness
 from nastk.registry import Registry
 
 INTERRUPTED = 130
-CHUNK = 10
-"""Cells without folders that one process works through."""
+CHUNKS = 3
+"""Parts a worker, where one process works through many cells without folders."""
 
 
 @frozen
@@ -283,6 +284,34 @@ def run_all(
         if not trouble:
             tell(f"{done}/{len(tasks)} cells: {part[-1].name}")
     return whole
+
+
+def complete(
+    store: Store,
+    registry: Registry,
+    workers: int,
+    tell: Callable[[str], None],
+    stop: engine.StopRequest | None = None,
+) -> bool:
+    """Run what is left of a comparison, searches first; return whether all came to an end.
+
+    Args:
+        store: of the comparison.
+        registry: for a single worker, which is this process.
+        workers: processes at a time.
+        tell: told a line now and then.
+        stop: asks for an early end; everything is kept.
+    """
+    asked = stop or engine.StopRequest()
+    alone = workers == 1
+    work = Here(store, registry, asked) if alone else Apart(store.path, asked)
+    executor: Executor = InProcess() if alone else AtOnce(workers)
+    for tasks in (searches, followers):
+        left = unfinished(store, tasks(store))
+        chunk = math.ceil(len(left) / (CHUNKS * workers)) if store.plan.in_memory else 1
+        if not run_all(left, work, executor, tell, max(1, chunk)):
+            return False
+    return True
 
 
 def unfinished(store: Store, tasks: Iterable[Task]) -> list[Task]:
