@@ -181,7 +181,7 @@ class _Loop:
                 self._enter_stage()
             ended = self._drive()
         finally:
-            self._session("stop", reason=ended)
+            self._session("stop", reason=ended, labels=self.world.labels.told())
         if ended == "interrupted":
             self._tell("interrupted", {"generation": self.tick})
         stopped = ended == "interrupted"

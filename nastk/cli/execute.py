@@ -59,8 +59,20 @@ def usual_folder(config: Config, what: str) -> Path:
     return Path(run.out) if run.out else Path("runs", name)
 
 
-def execute(app: App, as_json: bool, work: Callable[[Sequence[Sink], StopRequest], Result]) -> int:
-    """Do the work of a run under the user's eyes and hands; return the exit code."""
+def execute(
+    app: App,
+    as_json: bool,
+    work: Callable[[Sequence[Sink], StopRequest], Result],
+    show: Callable[[Result], None] | None = None,
+) -> int:
+    """Do the work of a run under the user's eyes and hands; return the exit code.
+
+    Args:
+        app: the call of the command line.
+        as_json: write events and a summary as JSON lines.
+        work: runs it.
+        show: writes the result for a reader; None: in full.
+    """
     from nastk.cli.progress import JsonLines, screen
     from nastk.engine import StopRequest
 
@@ -82,7 +94,7 @@ def execute(app: App, as_json: bool, work: Callable[[Sequence[Sink], StopRequest
         say(f"interrupted; continue with: nastk resume {result.folder}")
         return signal.code
     if not as_json:
-        print_result(result)
+        (show or print_result)(result)
     if result.architecture is None:
         say("no valid architecture was found")
         return NOTHING_FOUND

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,8 +36,13 @@ def execute_parts(app: App, as_json: bool, parts: Sequence[Part]) -> tuple[int, 
     return worst, results
 
 
-def execute_part(app: App, as_json: bool, part: Part) -> tuple[int, Result | None]:
-    """Begin or continue one part, or read what it came to; return the exit code and its result."""
+def execute_part(
+    app: App, as_json: bool, part: Part, show: Callable[[Result], None] | None = None
+) -> tuple[int, Result | None]:
+    """Begin or continue one part, or read what it came to; return the exit code and its result.
+
+    ``show`` writes the result of a part that was at work; None: in full.
+    """
     from nastk import series
 
     known = series.finished(part, app.registry)
@@ -52,7 +57,7 @@ def execute_part(app: App, as_json: bool, part: Part) -> tuple[int, Result | Non
         found.append(series.carry_on(part, app.registry, sinks, stop))
         return found[0]
 
-    code = execute(app, as_json, work)
+    code = execute(app, as_json, work, show)
     return code, found[0] if found else None
 
 

@@ -11,6 +11,7 @@ Examples:
   nastk train runs/blockwise-stasgan-digits-0 --budget 2000steps
   nastk train autogan/A --dataset cifar10 --data-root DATA --seeds 3
   nastk train --recipe autogan-cifar10 --data-root DATA
+  nastk train stasgan/baseline --task classify --labels 1.0,0.1,0.01
 """
 
 
@@ -22,6 +23,12 @@ Examples:
     "--budget", default="", metavar="TEXT", help="length, e.g. 2000steps, 64kimg, 600gmacs, 5min"
 )
 @click.option("--seeds", type=click.IntRange(1, 1000), metavar="N", help="train so many times")
+@click.option(
+    "--task",
+    type=click.Choice(["generate", "classify"]),
+    default="generate",
+    help="classify: the class head against its baselines, at one or more --labels  [generate]",
+)
 @flag_options(
     "run.dataset",
     "run.objective",
@@ -45,6 +52,7 @@ def command(
     recipe: str,
     budget: str,
     seeds: int | None,
+    task: str,
     settings: tuple[str, ...],
     as_json: bool,
 ) -> int:
@@ -55,6 +63,10 @@ def command(
     left out. The folder is that of a run: 'nastk resume' continues it, 'nastk show' reads it.
 
     With --seeds the folders are OUT-seed0, OUT-seed1, and so on; the same command continues.
+
+    With --task classify the discriminator is trained as a classifier with generated images,
+    without them, and on labelled images only, at each of --labels (1.0,0.1,0.01) and for --seeds
+    (3), all in one folder that the same command continues.
     """
     from nastk import engine, series
     from nastk.cli.execute import execute, free_folder, on_device, usual_folder
@@ -65,6 +77,12 @@ def command(
     app = ctx.ensure_object(App)
     named = find_recipe(app.registry, recipe) if recipe else None
     flags = flags_of(ctx, settings)
+    if task == "classify":
+        from nastk.classification.cells import Asked
+        from nastk.cli.classify import classify
+
+        asked = Asked(arch, flags, recipe=named, space=space, budget=budget, seeds=seeds or 3)
+        return classify(app, as_json, asked)
     config = training_config(
         app.registry, arch, recipe=named, space=space, budget=budget, flags=flags
     )

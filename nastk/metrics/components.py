@@ -12,5 +12,11 @@ COMPONENTS: list[Component] = [
         config="nastk.metrics.config:EvaluatorConfig",
         summary="distances of generated to real images under a named extractor, in-painting, "
         "accuracy, size",
-    )
+    ),
+    Component(
+        kind="evaluator",
+        name="class-head",
+        factory="nastk.metrics.class_head:ClassHeadEvaluator",
+        summary="accuracy of the discriminator's class head on real images, its size",
+    ),
 ]

@@ -124,6 +124,23 @@ def accuracy(logits: Tensor, labels: Tensor, classes: int) -> float | None:
     return float((predicted == labels[seen]).double().mean())
 
 
+def balanced_accuracy(logits: Tensor, labels: Tensor, classes: int) -> float | None:
+    """Return the mean over the classes that occur of the share of their images recognised.
+
+    Arguments and errors as for :func:`accuracy`.
+
+    Returns:
+        0 to 1, higher is better; None when no label is visible.
+    """
+    shares = [
+        accuracy(logits[labels == code], labels[labels == code], classes)
+        for code in range(classes)
+        if bool((labels == code).any())
+    ]
+    known = [share for share in shares if share is not None]
+    return sum(known) / len(known) if known else None
+
+
 def class_cross_entropy(logits: Tensor, labels: Tensor, classes: int) -> float | None:
     """Return the mean cross-entropy of the true class among the first K.
 

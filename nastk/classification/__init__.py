@@ -1,0 +1,1 @@
+"""Semi-supervised classification: a GAN's class head against its baselines, label by label."""
