@@ -152,7 +152,8 @@ class NormedLinear(nn.Module):
 
     def __init__(self, weight: Tensor, left: Tensor, right: Tensor) -> None:
         super().__init__()
-        self.weight, self.left, self.right = nn.Parameter(weight.clone()), left.clone(), right.clone()
+        self.weight = nn.Parameter(weight.clone())
+        self.left, self.right = left.clone(), right.clone()
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -168,13 +169,14 @@ def _down_options(cell: int, name: str) -> tuple[Any, ...]:
 
 
 def _edge(mixed: Any, kinds: tuple[Any, ...]) -> MixedOperation:
-    """Return the operations of a choice of nastk's space, in code order, with copies of its weights."""
+    """Return the operations of a choice of nastk's space, in code order, weights copied."""
     named = {group[0]: module for group, module in zip(mixed.groups, mixed.options, strict=True)}
     order = mixed._selection.options[mixed.decision]
     made = []
     for option, kind in zip(order, kinds, strict=True):
-        layers = [m for m in named[option].modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
-        relu = any(isinstance(m, nn.ReLU) for m in named[option].modules())
+        modules = list(named[option].modules())
+        layers = [m for m in modules if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+        relu = any(isinstance(m, nn.ReLU) for m in modules)
         made.append(Operation(kind, [_plain(layer) for layer in layers], relu))
     return MixedOperation(made)
 

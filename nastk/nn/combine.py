@@ -154,13 +154,19 @@ class _Combine(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, layout: Layout, normed: Normed | None, kernels: Tensor, *given: Tensor
+        ctx: Any,
+        layout: Layout,
+        normed: Normed | None,
+        members: Sequence[int],
+        kernels: Tensor,
+        *given: Tensor,
     ) -> tuple[Tensor, ...]:
-        choice, *parameters = given
         edges = kernels.shape[0]
+        ctx.members, ctx.weighed = members, (len(given[0]), given[0].dtype)
+        choice, parameters = _chosen(given[:edges], members, kernels), given[edges:]
         count = len(layout.taps) * edges
         ctx.layout, ctx.normed, ctx.biased = layout, normed, len(parameters) > count
-        ctx.save_for_backward(kernels, *given)
+        ctx.save_for_backward(kernels, choice, *parameters)
         ctx.set_materialize_grads(False)
         ctx.matrices = onto, of = _matrices(layout, kernels.dtype, kernels.device)
         scale = choice if normed is None else choice / normed.sigma
@@ -175,7 +181,7 @@ class _Combine(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         kernels, choice, *parameters = ctx.saved_tensors
-        layout, normed = ctx.layout, ctx.normed
+        normed = ctx.normed
         edges, options = choice.shape
         count = edges * options
         weights, biases = parameters[:count], parameters[count:]
@@ -192,7 +198,8 @@ class _Combine(torch.autograd.Function):
         if biases:
             more, for_biases = _for_biases(choice, biases, grads[edges:])
             for_choice = for_choice + more
-        return (None, None, None, for_choice, *for_weights, *for_biases)
+        for_choices = _for_choices(ctx, for_choice, grads)
+        return (None, None, None, None, *for_choices, *for_weights, *for_biases)
 
 
 def _for_weights(
@@ -204,7 +211,8 @@ def _for_weights(
     used: Sequence[bool],
 ) -> list[Tensor | None]:
     """Return the gradients of the stored weights; None for edges that were not run."""
-    if not any(ctx.needs_input_grad[4 : 4 + len(weights)]):
+    first = 4 + grid.shape[0]
+    if not any(ctx.needs_input_grad[first : first + len(weights)]):
         return [None] * len(weights)
     layout, normed = ctx.layout, ctx.normed
     onto, of = ctx.matrices
@@ -240,6 +248,24 @@ def _for_biases(
     return torch.bmm(values, grad[:, :, None])[:, :, 0], kept
 
 
+def _chosen(choices: Sequence[Tensor], members: Sequence[int], like: Tensor) -> Tensor:
+    """Return ``(edges, options)`` of what is combined."""
+    whole = torch.stack(list(choices)).to(like.dtype)
+    return whole if len(members) == whole.shape[1] else whole[:, list(members)]
+
+
+def _for_choices(ctx: Any, found: Tensor, grads: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Return the gradient of every edge's weights; None for edges that were not run."""
+    (count, dtype), edges = ctx.weighed, found.shape[0]
+    whole = found
+    if len(ctx.members) != count:
+        whole = found.new_zeros(edges, count)
+        whole[:, list(ctx.members)] = found
+    rows = whole.to(dtype).unbind()
+    known = [grads[e] is not None or grads[e - edges] is not None for e in range(edges)]
+    return [row if run else None for row, run in zip(rows, known, strict=True)]
+
+
 def _stacked(biases: Sequence[Tensor], edges: int) -> Tensor:
     return torch.stack(list(biases)).view(edges, -1, biases[0].shape[0])
 
@@ -253,7 +279,8 @@ def _or_zero(grad: Tensor | None, rows: int, like: Tensor) -> Tensor:
 def combine(
     layout: Layout,
     convs: Sequence[nn.Conv2d],
-    choice: Tensor,
+    choices: Sequence[Tensor],
+    members: Sequence[int],
     normed: Normed | None,
     kernels: Tensor,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -262,13 +289,14 @@ def combine(
     Args:
         layout: of every edge.
         convs: edges outermost; all have a bias, or none has.
-        choice: ``(edges, options)`` weights of the mixture.
+        choices: for every edge the mixture weights of all of its modules.
+        members: the modules that are combined, in the order of the layout.
         normed: spectral norms, None where there are none.
         kernels: as :func:`gathered`.
     """
     parameters = [weight_of(conv) for conv in convs]
     parameters += [conv.bias for conv in convs if conv.bias is not None]
     apply: Any = _Combine.apply
-    found = apply(layout, normed, kernels, choice.to(kernels.dtype), *parameters)
+    found = apply(layout, normed, members, kernels, *choices, *parameters)
     edges = kernels.shape[0]
     return found[:edges], found[edges:]

@@ -108,9 +108,7 @@ def _shared(option: Option) -> tuple[object, ...]:
 def _bundle(options: list[Option], members: list[int]) -> Bundle:
     convs = [options[i].conv for i in members]
     loose = any(type_before_parametrizations(c) is SlicedConv2d for c in convs if c is not None)
-    shapes = tuple(
-        (c.kernel_size, tuple(c.dilation), c.padding) for c in convs if c is not None
-    )
+    shapes = tuple((c.kernel_size, tuple(c.dilation), c.padding) for c in convs if c is not None)
     key = (tuple(members), shapes, _shared(options[members[0]])[1:])
     return Bundle(options[members[0]].activation, members, key, loose)
 

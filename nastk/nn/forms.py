@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 Form = Literal["merged", "ring", "single", "frequency"]
 """How a mixture of convolutions is evaluated: :mod:`nastk.nn.merged`, :mod:`nastk.nn.frequency`."""
 
-CONVOLUTION = 1.6
-"""How much faster a convolution does its products than the transforms do theirs, on a CPU."""
+CONVOLUTION = 0.8
+"""How much less a product costs in a convolution than in the transforms, on a CPU."""
 
 _PLAIN: ContextVar[bool] = ContextVar("plain forms", default=False)
 
@@ -34,6 +34,7 @@ def plain_forms() -> Iterator[None]:
 def plain() -> bool:
     """Return whether :func:`plain_forms` is in force."""
     return _PLAIN.get()
+
 
 HALF = 2.0
 """How much faster a CPU without matrix units does products in bf16 than in fp32."""
@@ -54,6 +55,7 @@ def choose(
     taps: int,
     kind: str,
     dtypes: tuple[torch.dtype, torch.dtype],
+    edges: int,
 ) -> Form:
     """Return the form for one group of convolutions; a rule of these arguments alone.
 
@@ -66,12 +68,15 @@ def choose(
         kind: type of device.
         dtypes: of the parameters, and of products where autocast shortens them. Frequencies are
             computed in the former, at least in single precision.
+        edges: convolutions into the node.
     """
     stored, short = dtypes
     half = short.itemsize < 4
     if wanted == "auto":
         faster = CONVOLUTION * (HALF if half else 1.0)
-        few = faster * products(plane, batch, channels) < direct(plane, batch, channels, taps)
+        few = faster * products(plane, batch, channels, edges) < direct(
+            plane, batch, channels, taps
+        )
         fits = kind == "cpu" and stored.itemsize >= 4 and not (half and matrix_units())
         return "frequency" if fits and few else "merged"
     if wanted == "frequency" and stored.itemsize < 4:
@@ -86,8 +91,11 @@ def direct(plane: Plane, batch: int, channels: tuple[int, int], taps: int) -> fl
     return float(taps * plane.out[0] * plane.out[1] * batch * channels[0] * channels[1])
 
 
-def products(plane: Plane, batch: int, channels: tuple[int, int]) -> float:
-    """Return the products of the same in the frequency domain, all transforms included."""
+def products(plane: Plane, batch: int, channels: tuple[int, int], edges: int) -> float:
+    """Return the products of the same in the frequency domain, with its share of transforms.
+
+    A source's transform is taken to serve two convolutions, the node's all of its edges.
+    """
     half, whole = plane.frequencies
     height, width = plane.size
     rows, columns = len(plane.rows), len(plane.columns)
@@ -96,4 +104,4 @@ def products(plane: Plane, batch: int, channels: tuple[int, int]) -> float:
     kernel = 2 * half * columns * rows + 4 * half * whole * rows
     mixing = 4 * half * whole * batch
     source, out = channels
-    return float((kernel + mixing) * source * out + batch * (to * source + back * out))
+    return float((kernel + mixing) * source * out + batch * (to / 2 * source + back / edges * out))

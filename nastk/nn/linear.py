@@ -137,7 +137,7 @@ def _normed_plainly(module: nn.Module) -> bool:
     lists = getattr(module, "parametrizations", None)
     if lists is None:
         return True
-    found = cast("ParametrizationList", lists["weight"]) if "weight" in lists else ()
+    found = list(cast("ParametrizationList", lists["weight"])) if "weight" in lists else []
     return len(lists) == 1 and len(found) == 1 and _is_spectral(found[0])
 
 

@@ -1,12 +1,12 @@
-"""Combined kernels as ordinary convolutions: a dense one, and one for each wider spacing of taps."""
+"""Combined kernels as ordinary convolutions: a dense one, and one for each wider spacing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from attrs import frozen
+from attrs import define, field, frozen
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -92,9 +92,7 @@ def _ring(frame: Taps) -> list[Taps]:
     if min(height, width) < 3:
         return []
     outer_rows = Taps((top, left), (down * (height - 1), right), (2, width))
-    outer_columns = Taps(
-        (top + down, left), (down, right * (width - 1)), (height - 2, 2)
-    )
+    outer_columns = Taps((top + down, left), (down, right * (width - 1)), (height - 2, 2))
     return [outer_rows, outer_columns]
 
 
@@ -151,11 +149,68 @@ def _convolve(
     before = [-s for s in taps.start]
     spans = [step * (count - 1) for step, count in zip(taps.step, taps.count, strict=True)]
     # What the last output reads, less what is there.
-    after = [
-        stride * (out[a] - 1) + taps.start[a] + spans[a] + 1 - x.shape[2 + a] for a in (0, 1)
-    ]
+    after = [stride * (out[a] - 1) + taps.start[a] + spans[a] + 1 - x.shape[2 + a] for a in (0, 1)]
     same = all(b >= 0 and a <= b and a > b - stride for b, a in zip(before, after, strict=True))
     if same:
         return F.conv2d(x, kernel, bias, stride, before, taps.step)
     padded = F.pad(x, (before[1], after[1], before[0], after[0]))
     return F.conv2d(padded, kernel, bias, stride, 0, taps.step)
+
+
+# -- several edges in one convolution ----------------------------------------------------------
+
+
+@define(eq=False)
+class Use:
+    """Which of the edges that were convolved together had a gradient in the last backward pass.
+
+    An edge whose result nobody used must get no gradient at all, as if it had run by itself.
+    """
+
+    edges: list[bool] = field(factory=list)
+
+
+def joined(use: Use, parts: Sequence[Tensor], axis: int) -> Tensor:
+    """Return kernels or biases of several edges as one."""
+    if len(parts) == 1:
+        return parts[0]
+    found: Tensor = _Joined.apply(use, axis, *parts)
+    return found
+
+
+def apart(use: Use, whole: Tensor, count: int) -> tuple[Tensor, ...]:
+    """Return the results of ``count`` edges, of equal channels."""
+    if count == 1:
+        return (whole,)
+    found: tuple[Tensor, ...] = _Apart.apply(use, count, whole)
+    return found
+
+
+class _Joined(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, use: Use, axis: int, *parts: Tensor) -> Tensor:
+        ctx.use, ctx.axis = use, axis
+        return torch.cat(parts, axis)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        parts = grads[0].chunk(len(ctx.use.edges), ctx.axis)
+        found = (p if used else None for p, used in zip(parts, ctx.use.edges, strict=True))
+        return (None, None, *found)
+
+
+class _Apart(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, use: Use, count: int, whole: Tensor) -> tuple[Tensor, ...]:
+        ctx.use = use
+        ctx.set_materialize_grads(False)
+        parts = whole.chunk(count, 1)
+        ctx.like = parts[0].shape, whole.dtype, whole.device
+        return parts
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, None, Tensor]:
+        ctx.use.edges = [g is not None for g in grads]
+        shape, dtype, device = ctx.like
+        known = [torch.zeros(shape, dtype=dtype, device=device) if g is None else g for g in grads]
+        return None, None, torch.cat(known, 1)

@@ -23,12 +23,12 @@ from nastk.nn.combine import (
 )
 from nastk.nn.doubling import Doubled, doubled, spread_of
 from nastk.nn.edges import Bundle, Edge, module_weights
-from nastk.nn.enlarged import Enlarged
 from nastk.nn.forms import Form, choose
 from nastk.nn.frequency import Plane
 from nastk.nn.fused import is_mean
 from nastk.nn.linear import norm_of, taps
-from nastk.nn.pending import Convolved, Pending, Raised, Scaled, Term, looked_at
+from nastk.nn.pending import Convolved, Pending, Raised, Scaled, Term, looked_at, tensor_of
+from nastk.nn.sums import mean, plus, plus_bias, precision, weighed
 
 
 @define(eq=False)
@@ -82,7 +82,7 @@ class Pass:
 
     def mix(self, edge: Edge, given: Any) -> Any:
         """Return the mixture of an edge on one input; None where nothing is added."""
-        x = _tensor(given)
+        x = tensor_of(given)
         weights = self._weights(edge.mixed).unbind()
         running = self._running(edge.mixed)
         terms: list[Term] = []
@@ -110,7 +110,7 @@ class Pass:
             return self._pooled(option.module, x)
         if option.kind == "other":
             other: Any = option.module(x)
-            return None if other is None else _tensor(other)
+            return None if other is None else tensor_of(other)
         return None
 
     def _pooled(self, pool: nn.Module, x: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class Pass:
         if type(pool) is nn.AvgPool2d and is_mean(pool) and flat.is_contiguous():
             side = int(cast("int", pool.kernel_size))
             if not any(s % side for s in flat.shape[:2]):
-                return _mean(flat, side).permute(2, 3, 1, 0)
+                return mean(flat, side).permute(2, 3, 1, 0)
         found: Tensor = pool(self.usual(x))
         return found
 
@@ -190,19 +190,12 @@ class Pass:
             normed = None
             if norm is not None:
                 normed = power_iterations(kernels, convs, layout, norm.training)
-            choice = self._choice(group, members)
-            grids, biases = combine(layout, convs, choice, normed, kernels)
+            choices = [self._weights(e.mixed) for e, _ in group]
+            grids, biases = combine(layout, convs, choices, members[0], normed, kernels)
         for n, (e, b) in enumerate(group):
             vectors = self._vectors(convs[n * len(first) : (n + 1) * len(first)], normed, layout, n)
             bias = biases[n] if biases else None
             self._combined[id(e), b.members[0]] = Combined(layout, grids[n], bias, vectors)
-
-    def _choice(
-        self, group: Sequence[tuple[Edge, Bundle]], members: Sequence[list[int]]
-    ) -> Tensor:
-        """Return the weights ``(edges, options)`` of what is combined."""
-        whole = torch.stack([self._weights(e.mixed) for e, _ in group])
-        return whole[:, members[0]]
 
     @staticmethod
     def _vectors(
@@ -228,15 +221,15 @@ class Pass:
         total: Tensor | None = None
         convolved = [t for t in terms if isinstance(t, Convolved)]
         for group in self._groups(convolved):
-            total = _plus(total, self._convolved(group))
+            total = plus(total, self._convolved(group))
         for term in terms:
             if isinstance(term, Raised):
-                total = _plus(total, self._doubled(term))
+                total = plus(total, self._doubled(term))
             elif isinstance(term, Tensor):
-                total = _plus(total, _tensor(term))
+                total = plus(total, tensor_of(term))
         for term in terms:
             if isinstance(term, Scaled):
-                total = _weighed(total, term)
+                total = weighed(total, term.weight, term.x)
         assert total is not None
         return total
 
@@ -259,13 +252,14 @@ class Pass:
     def _convolved(self, group: tuple[Plane, list[Convolved]]) -> Tensor:
         plane, terms = group
         x, layout = terms[0].x, self._kernel(terms[0]).layout
-        dtypes = self._kernel(terms[0]).grid.dtype, _precision(x)
+        dtypes = self._kernel(terms[0]).grid.dtype, precision(x)
         count = len({p for t in layout.taps for p in layout.places(t)})
         channels = layout.source, layout.out
-        form = choose(self._form, plane, x.shape[0], channels, count, x.device.type, dtypes)
+        kind, batch = x.device.type, x.shape[0]
+        form = choose(self._form, plane, batch, channels, count, kind, dtypes, len(terms))
         if form == "frequency":
             total = self._by_frequency(plane, terms)
-            return _plus_bias(total, [b for t in terms if (b := self._kernel(t).bias) is not None])
+            return plus_bias(total, [b for t in terms if (b := self._kernel(t).bias) is not None])
         first, *others = (self._by_convolution(plane, term, form) for term in terms)
         return sum(others, first)
 
@@ -298,11 +292,12 @@ class Pass:
             assert form != "frequency"
             found = merged.pieces(layout.taps, layout.rows, layout.columns, form)
             x = self._activated(term.x, term.bundle.activation)
-            grid = _joined([self._kernel(t).grid for t in alike], 1).to(_precision(x))
+            use = merged.Use()
+            grid = merged.joined(use, [self._kernel(t).grid for t in alike], 1).to(precision(x))
             biases = [b for t in alike if (b := self._kernel(t).bias) is not None]
-            bias = _joined(biases, 0).to(grid.dtype) if biases else None
+            bias = merged.joined(use, biases, 0).to(grid.dtype) if biases else None
             whole = merged.convolve(x.to(grid.dtype), grid, bias, found, plane.stride, plane.out)
-            for each, value in zip(alike, whole.chunk(len(alike), 1), strict=True):
+            for each, value in zip(alike, merged.apart(use, whole, len(alike)), strict=True):
                 each.value = value
         assert term.value is not None
         return term.value
@@ -333,7 +328,7 @@ class Pass:
             ]  # fmt: skip
             self._raised = [r for r in self._raised if r not in alike]
             flat = self._flat(term.x)
-            flat = flat.to(_precision(flat))
+            flat = flat.to(precision(flat))
             values = doubled(flat, term.activation, [self._weighed_edge(r) for r in alike])
             for each, value in zip(alike, values, strict=True):
                 each.value = value.permute(2, 3, 1, 0)
@@ -352,15 +347,15 @@ class Pass:
             if option.kind == "transposed":
                 assert isinstance(option.first, nn.ConvTranspose2d)
                 spread = spread_of(weights[i], option.first.weight, point)
-                found.spread = _plus(found.spread, spread)
+                found.spread = plus(found.spread, spread)
                 continue
             if option.conv.bias is not None:
-                found.bias = _plus(found.bias, weights[i] * option.conv.bias)
+                found.bias = plus(found.bias, weights[i] * option.conv.bias)
             matrix = weights[i] * point.flatten(1)
             if option.first.mode == "nearest":  # type: ignore[union-attr]
-                found.nearest = _plus(found.nearest, matrix)
+                found.nearest = plus(found.nearest, matrix)
             else:
-                found.bilinear = _plus(found.bilinear, matrix)
+                found.bilinear = plus(found.bilinear, matrix)
         return found
 
     @staticmethod
@@ -398,71 +393,3 @@ def _activations(edge: Edge, running: Sequence[int]) -> list[nn.Module]:
     """Return the distinct activations of the running options that double the side."""
     found = {repr(a): a for i in edge.raised(running) if (a := edge.options[i].activation)}
     return list(found.values())
-
-
-def _tensor(x: Any) -> Tensor:
-    if isinstance(x, Pending):
-        return x.tensor()
-    if isinstance(x, Enlarged):
-        return x.whole()
-    assert isinstance(x, Tensor)
-    return x
-
-
-def _precision(x: Tensor) -> torch.dtype:
-    """Return the type that products with ``x`` are computed in here."""
-    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
-        return torch.get_autocast_dtype(x.device.type)
-    return x.dtype
-
-
-def _plus(total: Tensor | None, term: Tensor) -> Tensor:
-    return term if total is None else total + term
-
-
-def _mean(flat: Tensor, side: int) -> Tensor:
-    """Return the mean over squares of ``(W, H, N, C)``."""
-    width, height, *rest = flat.shape
-    return flat.view(width // side, side, height // side, side, *rest).mean((1, 3))
-
-
-def _joined(parts: Sequence[Tensor], axis: int) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), axis)
-
-
-def _plus_bias(total: Tensor, biases: Sequence[Tensor]) -> Tensor:
-    if not biases:
-        return total
-    bias = biases[0] if len(biases) == 1 else torch.stack(list(biases)).sum(0)
-    return total + bias.to(total.dtype)[:, None, None]
-
-
-def _weighed(total: Tensor | None, term: Scaled) -> Tensor:
-    """Return ``total`` + weight * x."""
-    found: Tensor = _Weighed.apply(total, term.weight, term.x)
-    return found
-
-
-class _Weighed(torch.autograd.Function):
-    """A sum and a scalar times a tensor; the scalar's gradient is summed in its own precision."""
-
-    @staticmethod
-    def forward(ctx: Any, total: Tensor | None, weight: Tensor, x: Tensor) -> Tensor:
-        ctx.save_for_backward(weight, x)
-        factor = weight.to(x.dtype)
-        if total is None:
-            return x * factor
-        if total.dtype == x.dtype:
-            return torch.addcmul(total, x, factor)
-        return total + x * factor
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        weight, x = ctx.saved_tensors
-        grad, inner, for_x = grads[0], None, None
-        if ctx.needs_input_grad[1]:
-            exact = torch.promote_types(weight.dtype, x.dtype)
-            inner = (grad.to(exact) * x.to(exact)).sum().to(weight.dtype)
-        if ctx.needs_input_grad[2]:
-            for_x = (grad * weight.to(grad.dtype)).to(x.dtype)
-        return grad if ctx.needs_input_grad[0] else None, inner, for_x

@@ -178,3 +178,13 @@ def looked_at(value: Any) -> Any:
     if isinstance(value, list):
         return [looked_at(v) for v in value]
     return value
+
+
+def tensor_of(x: Any) -> Tensor:
+    """Return what a choice is given as a plain tensor, its memory in any order."""
+    if isinstance(x, Pending):
+        return x.tensor()
+    if isinstance(x, Enlarged):
+        return x.whole()
+    assert isinstance(x, Tensor)
+    return x
