@@ -23,44 +23,69 @@ from nastk.rundir import RunFolder
 Labels = NDArray[np.int64]
 
 
-def audit(folder: Path, config: Config, registry: Registry) -> dict[str, Any]:
-    """Return what is known of the labels of a finished run, as JSON data.
-
-    ``problems`` lists every way in which a hidden label was or could have been seen; ``passed``
-    says that there is none.
+class Auditor:
+    """Audits runs, one after the other; data that several share is read once.
 
     Args:
-        folder: of the run.
-        config: of the run.
-        registry: has its data set.
-
-    Raises:
-        UserError: the data cannot be read any more.
+        registry: has the data sets.
     """
-    data, truth = _dataset(config, registry), _truth(config, registry)
-    shown = _labels(data)
-    held = RunFolder.open(folder)
-    sessions = list(held.read("sessions"))
-    reads = _reads(sessions)
-    budget, visible_hash = float(config.component("dataset").labels), label_hash(shown)
-    facts = {
-        "cell": folder.name,
-        "data": data.content,
-        "budget": budget,
-        "exist": int((truth != HIDDEN).sum()),
-        "visible": int((shown != HIDDEN).sum()),
-        "hidden": int(((truth != HIDDEN) & (shown == HIDDEN)).sum()),
-        "per_class": _per_class(shown, data.classes),
-        "visible_hash": visible_hash,
-        "reads": reads,
-        "unrecorded_sessions": _unrecorded(sessions),
-    }
-    problems = [
-        *_of_data(held, data.content, shown, truth, budget),
-        *_of_reads(reads, visible_hash),
-        *_of_keeping(folder, data, shown, truth),
-    ]
-    return {**facts, "problems": problems, "passed": not problems}
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._known: dict[tuple[Any, ...], Dataset] = {}
+
+    def audit(self, folder: Path, config: Config) -> dict[str, Any]:
+        """Return what is known of the labels of a finished run, as JSON data.
+
+        ``problems`` lists every way in which a hidden label was or could have been seen;
+        ``passed`` says that there is none.
+
+        Args:
+            folder: of the run.
+            config: of the run.
+
+        Raises:
+            UserError: the data cannot be read any more.
+        """
+        data, truth = self._data(config), self.truth(config)
+        shown = _labels(data)
+        held = RunFolder.open(folder)
+        sessions = list(held.read("sessions"))
+        reads = _reads(sessions)
+        budget, visible_hash = float(config.component("dataset").labels), label_hash(shown)
+        problems = [
+            *_of_data(held, data.content, shown, truth, budget),
+            *_of_reads(reads, visible_hash),
+            *_of_keeping(folder, data, shown, truth),
+        ]
+        return {
+            "cell": folder.name,
+            "data": data.content,
+            "budget": budget,
+            "exist": int((truth != HIDDEN).sum()),
+            "visible": int((shown != HIDDEN).sum()),
+            "hidden": int(((truth != HIDDEN) & (shown == HIDDEN)).sum()),
+            "per_class": _per_class(shown, data.classes),
+            "visible_hash": visible_hash,
+            "reads": reads,
+            "unrecorded_sessions": _unrecorded(sessions),
+            "problems": problems,
+            "passed": not problems,
+        }
+
+    def truth(self, config: Config) -> Labels:
+        """Return all training labels; the budget moves no image between splits or within one."""
+        return _labels(self._data(config, labels=1.0))
+
+    def _data(self, config: Config, **changes: Any) -> Dataset:
+        settings = evolve(config.component("dataset"), **changes)
+        key = (config.run.dataset, config.run.seed, settings)
+        if key not in self._known:
+            factory = self._registry.get("dataset", config.run.dataset).component.load_factory()
+            # A data set or two at a time: they may be large.
+            self._known = dict(list(self._known.items())[-1:])
+            self._known[key] = factory(settings, seed=config.run.seed, device="cpu")
+        return self._known[key]
 
 
 def _of_data(
@@ -102,18 +127,6 @@ def _of_keeping(folder: Path, data: Dataset, shown: Labels, truth: Labels) -> li
         return []
     kept = [f"the data set keeps hidden labels: {where}" for where in holders(data, secrets)]
     return kept + [f"a file holds hidden labels: {name}" for name in files_with(folder, secrets)]
-
-
-def _dataset(config: Config, registry: Registry, **changes: Any) -> Dataset:
-    factory = registry.get("dataset", config.run.dataset).component.load_factory()
-    settings = evolve(config.component("dataset"), **changes)
-    made: Dataset = factory(settings, seed=config.run.seed, device="cpu")
-    return made
-
-
-def _truth(config: Config, registry: Registry) -> Labels:
-    """Return all training labels; the budget moves no image between splits or within one."""
-    return _labels(_dataset(config, registry, labels=1.0))
 
 
 def _labels(data: Dataset) -> Labels:

@@ -139,7 +139,7 @@ def _config(asked: Asked, registry: Registry, method: str, labels: float) -> Con
         "run.evaluator": "class-head",
         "dataset.labels": labels,
     }
-    config = training_config(
+    return training_config(
         registry,
         asked.text,
         recipe=asked.recipe,
@@ -147,7 +147,6 @@ def _config(asked: Asked, registry: Registry, method: str, labels: float) -> Con
         budget=asked.budget,
         flags=flags,
     )
-    return config
 
 
 def _foreign(key: str, method: str) -> bool:

@@ -31,7 +31,7 @@ def classify(app: App, as_json: bool, asked: Asked) -> int:
         interrupted.
     """
     from nastk.classification import cells
-    from nastk.classification.audit import audit
+    from nastk.classification.audit import Auditor
 
     config = on_device(cells.base_config(asked, app.registry))
     out = usual_folder(config, "classify")
@@ -44,7 +44,8 @@ def classify(app: App, as_json: bool, asked: Asked) -> int:
             say("the same command continues with the trainings that are left")
             return code
         results.append((cell, result))
-    audits = [audit(cell.part.folder, cell.part.config, app.registry) for cell in planned]
+    auditor = Auditor(app.registry)
+    audits = [auditor.audit(cell.part.folder, cell.part.config) for cell in planned]
     return _tell(results, audits, out, as_json)
 
 
