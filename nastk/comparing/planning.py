@@ -35,6 +35,9 @@ TABULATED = "tabulated"
 LEAST = 3
 """Seeds without which there is no verdict."""
 
+HALVING = 2
+"""Of so many candidates one goes on to so many times the training, in the baseline's rungs."""
+
 _LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
 
 
@@ -165,7 +168,7 @@ def make_plan(
 
     Raises:
         ConfigError: nothing to compare, no budget, a label or a setting that will not do.
-        PairError: a contestant cannot work on a space.
+        PairError: random search cannot work on a space.
     """
     if not asked.budget:
         raise ConfigError(
@@ -204,14 +207,18 @@ def _table(
     pinned = pinned_values(base)
     rows = baseline_rows(asked, registry, pinned) if asked.baselines else []
     rows += list(_contestants(asked, registry, pinned, {row.label for row in rows}))
-    if not any(row.role == "contestant" for row in rows) and not asked.baselines:
-        raise ConfigError("got nothing to compare", "name strategies: --strategies tpe,blockwise")
+    if all(row.absent for row in rows):
+        why = rows[0].absent if rows else "name strategies: --strategies tpe,blockwise"
+        raise ConfigError(f"space '{base.run.space}': got nothing to compare", why)
     return Comparison(base.run.space, benchmark_hash(base), tuple(rows), asked.seeds, asked.budget)
 
 
 def pinned_values(config: Config) -> dict[str, Any]:
-    """Return the flags that give another strategy the same benchmark, engine and device."""
-    own = {f"run.{name}" for name in (*BENCHMARK, "passes", "executor", "device")}
+    """Return the flags that give another strategy the same benchmark, engine and device.
+
+    The preset stays for what it proposes to strategies, such as the length of trainings.
+    """
+    own = {f"run.{name}" for name in (*BENCHMARK, "passes", "executor", "device", "preset")}
     sections = (*BENCHMARK, "executor", "final", "engine")
     return {
         key: value
@@ -226,7 +233,7 @@ def baseline_rows(asked: Asked, registry: Registry, pinned: Mapping[str, Any]) -
     flags: dict[Role, dict[str, Any]] = {
         "sampling": {"run.strategy": "sampling"},
         "search": {"run.strategy": name, **budget},
-        "halving": {"run.strategy": name, "search.halving": 3, **budget},
+        "halving": {"run.strategy": name, "search.halving": HALVING, **budget},
         "inherit": {"run.strategy": name, "search.inherit": "nearest", **budget},
     }
     rows = []
@@ -260,8 +267,13 @@ def _contestants(
             raise ConfigError(f"row '{label}' is the name of a baseline", "give it another label")
         dotted = {k if "." in k else f"strategy.{k}": v for k, v in own.items()}
         flags = {**pinned, "run.strategy": strategy, "run.budget": asked.budget, **dotted}
-        config = _row_config(registry, flags, asked)
-        yield Row(label, "contestant", config.to_json(), tuned)
+        row = Row(label, "contestant", tuned=tuned)
+        try:
+            config = _row_config(registry, flags, asked)
+        except PairError as error:
+            yield evolve(row, absent=error.message)
+            continue
+        yield evolve(row, config=config.to_json())
 
 
 def _row_config(registry: Registry, flags: Mapping[str, Any], asked: Asked) -> Config:

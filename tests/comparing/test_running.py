@@ -55,10 +55,10 @@ def unlike(a: Cell, b: Cell) -> list[str]:
 
 
 def test_baselines_are_in_and_what_the_space_refuses_says_why(planned: Make) -> None:
-    (table,) = planned().tables
+    (table,) = planned(common=COMMON | {"trainer.bequeaths": False}).tables
     roles = {row.role: row for row in table.rows}
     assert list(roles) == ["sampling", "search", "halving", "inherit", "contestant"]
-    assert "at least 9 steps" in roles["halving"].absent
+    assert "search.inherit" in roles["inherit"].absent
     assert not roles["search"].absent
     assert planned(baselines=False).tables[0].rows[0].role == "contestant"
 
@@ -94,6 +94,14 @@ def test_the_rungs_of_halving_are_fitted_to_the_budget(planned: Make) -> None:
     row = planned(**{**more, "budget": "300000macs"}).tables[0].rows[-1]
     count = row.config["values"]["strategy"]["candidates"]
     assert 300 * 0.85 <= (1 + 2 / 3 + 6 / 9) * count <= 300
+
+
+def test_a_contestant_that_cannot_work_there_is_left_out_and_says_why(planned: Make) -> None:
+    rows = {"shy": {"strategy": "toy-growing", "complain": "too bright"}}
+    row = planned(rows=rows).tables[0].rows[-1]
+    assert (row.label, "too bright" in row.absent) == ("shy", True)
+    with pytest.raises(ConfigError, match="nothing to compare"):
+        planned(rows=rows, baselines=False)
 
 
 def test_what_cannot_be_compared_is_refused(planned: Make) -> None:
