@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 
 from nastk.errors import ConfigError, PairError, TrialError
 from nastk.evaluator import Candidate, Evaluator
-from nastk.fixed import FixedStrategy
+from nastk.fixed import FixedStrategy, SampledStrategy
 from nastk.randomness import Randomness, derive_seed
 from nastk.records import (
     Architecture,
@@ -192,7 +192,7 @@ class TabulatedTrainer(Trainer):
 
     def unsupported(self, strategy: Strategy) -> str:
         """Return why ``strategy`` needs weights, which a table has not, else empty."""
-        if isinstance(strategy, AskTellStrategy | FixedStrategy):
+        if isinstance(strategy, AskTellStrategy | FixedStrategy | SampledStrategy):
             return ""
         return f"it trains networks of its own, and a table has no weights: {LIVE}"
 
