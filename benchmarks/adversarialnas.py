@@ -238,9 +238,9 @@ def section(result: dict[str, Any]) -> str:
         for what in ("losses", "choices", "weights")
     }
     return f"""One iteration updates β, D, α and G once. *published* computes what the public code
-does, operation by operation; *plain* is nastk's loop with every option run by itself; the other columns
-are nastk's forms. Shapes are width of G / width of D / batch, on 32×32 images. Ratios are to
-*published* in fp32.
+does, operation by operation; *plain* is nastk's loop with every option run by itself; the other
+columns are nastk's forms. Shapes are width of G / width of D / batch, on 32×32 images. Ratios are
+to *published* in fp32.
 
 {table(("shape", "published", *WAYS[1:]), rows)}
 

@@ -134,7 +134,7 @@ def _kernel(grid: Tensor, piece: Piece) -> Tensor:
 
 @constant
 def _index(places: tuple[int, ...], device: torch.device) -> Tensor:
-    return torch.tensor(places, device=device)
+    return torch.tensor(places).to(device)
 
 
 def _convolve(
