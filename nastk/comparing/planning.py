@@ -52,7 +52,7 @@ class Asked:
     Attributes:
         rows: label → settings; ``strategy`` names the strategy (default: the label), ``tuned``
             how many further searches were spent on choosing the settings; a key without a dot
-            is the strategy's own.
+            is the strategy's own. The row ``random`` holds settings of the baselines.
         spaces: a table each.
         common: dotted key → value for all rows.
         seeds: of every row.
@@ -229,19 +229,21 @@ def pinned_values(config: Config) -> dict[str, Any]:
 
 def baseline_rows(asked: Asked, registry: Registry, pinned: Mapping[str, Any]) -> list[Row]:
     """Return the rows that are always in; those that the space does not allow say why."""
-    name, budget = asked.baseline, {"run.budget": asked.budget}
+    settings = asked.rows.get(LABELS["search"], {})
+    own, tuned = _settings(LABELS["search"], settings, asked.baseline)
+    drawn = {"run.budget": asked.budget, **own}
     flags: dict[Role, dict[str, Any]] = {
         "sampling": {"run.strategy": "sampling"},
-        "search": {"run.strategy": name, **budget},
-        "halving": {"run.strategy": name, "search.halving": HALVING, **budget},
-        "inherit": {"run.strategy": name, "search.inherit": "nearest", **budget},
+        "search": drawn,
+        "halving": {"search.halving": HALVING, **drawn},
+        "inherit": {"search.inherit": "nearest", **drawn},
     }
     rows = []
-    for role, own in flags.items():
-        row = Row(LABELS[role], role)
+    for role, given in flags.items():
+        row = Row(LABELS[role], role, tuned=0 if role == "sampling" else tuned)
         optional = role in ("halving", "inherit")
         try:
-            config = _row_config(registry, {**pinned, **own}, asked)
+            config = _row_config(registry, {**pinned, **given}, asked)
         except PairError as error:
             if not optional:
                 raise
@@ -257,16 +259,12 @@ def _contestants(
     for label, settings in asked.rows.items():
         if not _LABEL.fullmatch(label):
             raise ConfigError(f"row '{label}': expected lower-case letters, digits and hyphens")
-        own = dict(settings)
-        strategy, tuned = str(own.pop("strategy", label)), own.pop("tuned", 0)
-        if not isinstance(tuned, int) or tuned < 0:
-            raise ConfigError(f"row '{label}': tuned: got {tuned!r}, expected a whole number >= 0")
         if label in held:
-            if strategy == asked.baseline and not own:
-                continue  # the baseline that is in anyway
+            if label == LABELS["search"]:
+                continue  # its settings are those of the baselines
             raise ConfigError(f"row '{label}' is the name of a baseline", "give it another label")
-        dotted = {k if "." in k else f"strategy.{k}": v for k, v in own.items()}
-        flags = {**pinned, "run.strategy": strategy, "run.budget": asked.budget, **dotted}
+        own, tuned = _settings(label, settings, label)
+        flags = {**pinned, "run.budget": asked.budget, **own}
         row = Row(label, "contestant", tuned=tuned)
         try:
             config = _row_config(registry, flags, asked)
@@ -274,6 +272,16 @@ def _contestants(
             yield evolve(row, absent=error.message)
             continue
         yield evolve(row, config=config.to_json())
+
+
+def _settings(label: str, settings: Mapping[str, Any], strategy: str) -> tuple[dict[str, Any], int]:
+    """Return a row's settings as flags, and the searches spent on choosing them."""
+    own = dict(settings)
+    strategy, tuned = str(own.pop("strategy", strategy)), own.pop("tuned", 0)
+    if type(tuned) is not int or tuned < 0:
+        raise ConfigError(f"row '{label}': tuned: got {tuned!r}, expected a whole number >= 0")
+    dotted = {key if "." in key else f"strategy.{key}": value for key, value in own.items()}
+    return {"run.strategy": strategy, **dotted}, tuned
 
 
 def _row_config(registry: Registry, flags: Mapping[str, Any], asked: Asked) -> Config:

@@ -252,8 +252,10 @@ class Apart:
             except subprocess.TimeoutExpired:
                 if self.stop.is_set() and child.poll() is None:
                     child.terminate()
-        if child.returncode in (0, INTERRUPTED):
-            return "" if child.returncode == 0 else "interrupted"
+        if child.returncode == 0:
+            return ""
+        if child.returncode == INTERRUPTED or self.stop.is_set():
+            return "interrupted"
         lines = said.strip().splitlines() or [f"its process ended with {child.returncode}"]
         return f"{tasks[0].name}: {lines[-1]}"
 

@@ -104,11 +104,18 @@ def test_a_contestant_that_cannot_work_there_is_left_out_and_says_why(planned: M
         planned(rows=rows, baselines=False)
 
 
+def test_the_row_random_holds_the_settings_of_the_baselines(planned: Make) -> None:
+    rows = planned(rows={"random": {"steps": 4, "tuned": 1}}).tables[0].rows
+    assert [row.role for row in rows] == ["sampling", "search", "halving", "inherit"]
+    assert [row.config["values"]["strategy"]["steps"] for row in rows[1:]] == [4, 4, 4]
+    assert [row.tuned for row in rows] == [0, 1, 1, 1]
+
+
 def test_what_cannot_be_compared_is_refused(planned: Make) -> None:
     with pytest.raises(ConfigError, match="no budget"):
         planned(budget="")
     with pytest.raises(ConfigError, match="name of a baseline"):
-        planned(rows={"random": {"batch": 4, "strategy": "toy-random"}})
+        planned(rows={"random-sampling": {"strategy": "toy-random"}})
     with pytest.raises(ConfigError, match="lower-case letters"):
         planned(rows={"../up": {"strategy": "toy-random"}})
     with pytest.raises(ConfigError, match="tuned"):
@@ -317,7 +324,7 @@ def test_a_bundle_that_was_meddled_with_is_refused(
     with zipfile.ZipFile(path) as file:
         texts = {name: file.read(name) for name in file.namelist()}
     if how == "changed":
-        name = next(n for n in texts if n.startswith("cells/"))
+        name = next(n for n in texts if n.startswith("cells/") and b'"status":"ok"' in texts[n])
         texts[name] = texts[name].replace(b'"status":"ok"', b'"status":"failed"')
     if how == "extra":
         texts["code.py"] = b"boom"
