@@ -9,9 +9,10 @@ import pytest
 from attrs import evolve
 
 from nastk.records import MetricCard
+from nastk_bench.files import load, save
 from nastk_bench.protocol import MEASURED, Protocol, nano_space
 from nastk_bench.space import NanoSpace
-from nastk_bench.table import STATUSES, Table, load, save
+from nastk_bench.table import STATUSES, Table
 
 FAILING = 7
 """Row of a member all of whose trainings collapse after 40 steps."""

@@ -16,6 +16,7 @@ from attrs import evolve
 from nastk.errors import ConfigError, RunFolderError
 from nastk.records import to_json
 from nastk_bench.build import build, train
+from nastk_bench.files import load, save
 from nastk_bench.journal import (
     Header,
     Journal,
@@ -28,7 +29,6 @@ from nastk_bench.journal import (
 from nastk_bench.pack import pack
 from nastk_bench.protocol import MEASURED, Protocol, Workshop, read_protocol, workshop
 from nastk_bench.space import NanoSpace
-from nastk_bench.table import load, save
 
 QUICK = evolve(Protocol(), fidelities=(2, 4))
 """The protocol with trainings of a moment."""

@@ -1,4 +1,4 @@
-"""The nano space: laws, prefixes, and equal fingerprints where and only where networks are equal."""
+"""The nano space: laws, prefixes, and equal fingerprints exactly where networks are equal."""
 
 from __future__ import annotations
 

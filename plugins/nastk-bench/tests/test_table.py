@@ -15,9 +15,10 @@ import pytest
 
 from nastk.errors import ConfigError, DataError, SpaceError
 from nastk.records import digest
+from nastk_bench.files import KEYS, MAX_PACKED, document_of, load, save
 from nastk_bench.space import NanoSpace
 from nastk_bench.standing import standing
-from nastk_bench.table import KEYS, MAX_PACKED, Table, document_of, load, save
+from nastk_bench.table import Table
 
 
 def _write(path: Path, document: Any) -> Path:
@@ -168,7 +169,7 @@ def test_numbers_that_json_does_not_know_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nastk_bench.table.MAX_PLAIN", 1000)
+    monkeypatch.setattr("nastk_bench.files.MAX_PLAIN", 1000)
     (tmp_path / "bomb").write_bytes(lzma.compress(b" " * 10**6))
     with pytest.raises(DataError, match="unpacks to too much"):
         load(tmp_path / "bomb")

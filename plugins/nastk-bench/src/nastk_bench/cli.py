@@ -45,8 +45,8 @@ def build_command(out: Path, workers: int, seeds: int, limit: int) -> None:
 @verbosity
 def pack_command(folder: Path, out: Path, least_seeds: int) -> None:
     """Make the table of a build."""
+    from nastk_bench.files import save
     from nastk_bench.pack import pack
-    from nastk_bench.table import save
 
     table = pack(folder, least_seeds=least_seeds)
     content = save(table, out)
@@ -63,8 +63,8 @@ def query_command(codes: str, table: Path | None, as_json: bool) -> None:
 
     The mean over seeds after the whole training, and its place among all members.
     """
+    from nastk_bench.files import shipped
     from nastk_bench.standing import standing
-    from nastk_bench.table import shipped
 
     found = standing(shipped(str(table or "")), codes)
     if as_json:
@@ -96,8 +96,8 @@ def zero_cost_command(out: Path, columns: Path | None) -> None:
 def datasheet_command(table: Path | None, scores: Path | None) -> None:
     """Write the datasheet of a table to stdout."""
     from nastk_bench.datasheet import datasheet
+    from nastk_bench.files import shipped
     from nastk_bench.scoring import SHIPPED, columns_of
-    from nastk_bench.table import shipped
 
     found = shipped(str(table or ""))
     path = scores or (SHIPPED if table is None and SHIPPED.exists() else None)

@@ -163,9 +163,10 @@ def _best(table: Table) -> str:
         )
         for i in order
     ]
+    head = ("codes", "log FD (validation)", "log FD (test)", "parameters of G", "MACs of G")
     return f"""## Best members
 
-{_markdown(("codes", "log FD (validation)", "log FD (test)", "parameters of G", "MACs of G"), rows)}"""
+{_markdown(head, rows)}"""
 
 
 def _zero_cost(table: Table, scores: Mapping[str, NDArray[np.float64]]) -> str:

@@ -10,9 +10,10 @@ import numpy as np
 
 from nastk.errors import RunFolderError
 from nastk.records import MetricCard, from_json
+from nastk_bench.files import document_of, parse
 from nastk_bench.journal import Header, Line, protocol_of, read_lines
 from nastk_bench.protocol import MEASURED, Protocol, nano_space
-from nastk_bench.table import STATUSES, Table, document_of, parse
+from nastk_bench.table import STATUSES, Table
 
 LEAST_SEEDS = 3
 """Trainings per member that a table must have, unless told otherwise."""

@@ -82,7 +82,7 @@ def read_protocol(document: Any) -> Protocol:
     """Return the protocol that JSON data describe.
 
     Raises:
-        ConfigError: a field is missing, unknown or of the wrong type, or the fidelities do not rise.
+        ConfigError: a field is missing, unknown or of the wrong type, or fidelities do not rise.
     """
     try:
         protocol: Protocol = from_json(Protocol, document)
@@ -145,12 +145,10 @@ def workshop(protocol: Protocol) -> Workshop:
     try:
         data = DigitsConfig(**protocol.dataset)
         training = TrainerConfig(**protocol.trainer)
-        measuring = EvaluatorConfig(
-            **{
-                k: tuple(v) if isinstance(v, list | tuple) else v
-                for k, v in protocol.evaluator.items()
-            }
-        )
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list | tuple) else v for k, v in protocol.evaluator.items()
+        }
+        measuring = EvaluatorConfig(**values)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"protocol: {error.args[0]}") from None
     dataset = digits(data, seed=protocol.dataset_seed, device="cpu")

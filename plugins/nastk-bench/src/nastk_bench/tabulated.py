@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from nastk.errors import ConfigError, PairError, TrialError
 from nastk.evaluator import Candidate, Evaluator
@@ -31,7 +31,8 @@ from nastk.records import (
 from nastk.strategy import AskTellStrategy
 from nastk.trainer import Pair, Plan, Progress, Trainer, Training
 from nastk_bench.config import TableConfig
-from nastk_bench.table import Table, shipped
+from nastk_bench.files import shipped
+from nastk_bench.table import Table
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +77,7 @@ class Tabulated:
     seed: int = 0
     steps: int = 0
     role: Role = "generator"
-    choices: Choices = {}
+    choices: Choices = field(factory=dict)
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: a table has no weights."""

@@ -30,7 +30,7 @@ from nastk.nn.complexity import count
 from nastk.nn.initialise import initialise
 from nastk.objective import as_scores
 from nastk.randomness import Randomness
-from nastk.records import Architecture, Direction, Evaluation, Metric, MetricCard
+from nastk.records import Architecture, Direction, Evaluation, Metric, MetricCard, Role
 from nastk_bench.config import SCORES, ZeroCostConfig
 
 if TYPE_CHECKING:
@@ -133,11 +133,10 @@ class ZeroCostEvaluator(Evaluator):
         }
 
     def _built(
-        self, architecture: Architecture, space: SearchSpace, own: Randomness, role: str
+        self, architecture: Architecture, space: SearchSpace, own: Randomness, role: Role
     ) -> nn.Module:
-        side = "generator" if role == "generator" else "discriminator"
         with own.scoped(f"init/{role}"):
-            network = build_derived(space, side, architecture.choices)
+            network = build_derived(space, role, architecture.choices)
         network.to(self._device)
         initialise(network, INIT, own.torch(f"init/{role}"))
         return network
