@@ -109,6 +109,13 @@ def test_a_network_that_is_cut_is_seen_to_make_one_image(
     assert scores["output_spread"] < -20
 
 
+def test_the_test_split_is_opened_once_for_all_candidates(space: NanoSpace) -> None:
+    data = digits(DigitsConfig(image_size=8), seed=0, device="cpu")
+    fresh = ZeroCostEvaluator(ZeroCostConfig(samples=16), dataset=data)
+    candidates = [Candidate(member, space) for member in space.members()[300:302]]
+    assert len(fresh.evaluate(candidates, "test", Randomness(0))) == 2
+
+
 @pytest.mark.parametrize(("score", "sign"), [("log_macs", -1.0), ("ntk_condition", 1.0)])
 def test_the_rating_is_the_score_with_the_sign_that_makes_less_better(
     evaluator: ZeroCostEvaluator, space: NanoSpace, score: str, sign: float

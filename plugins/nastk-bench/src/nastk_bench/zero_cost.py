@@ -34,7 +34,7 @@ from nastk.records import Architecture, Direction, Evaluation, Metric, MetricCar
 from nastk_bench.config import SCORES, ZeroCostConfig
 
 if TYPE_CHECKING:
-    from nastk.dataset import Dataset, SplitName
+    from nastk.dataset import Dataset, Split, SplitName
     from nastk.space import SearchSpace
 
 INIT = "xavier-conv"
@@ -75,12 +75,13 @@ class ZeroCostEvaluator(Evaluator):
         Raises:
             PairError: the generator does not eat latent vectors.
         """
-        return [self._evaluation(c.architecture, c.space, split) for c in candidates]
+        data = self._dataset.split(split, self._device)  # opened once for all
+        return [self._evaluation(c.architecture, c.space, data) for c in candidates]
 
     def _evaluation(
-        self, architecture: Architecture, space: SearchSpace, split: SplitName
+        self, architecture: Architecture, space: SearchSpace, data: Split
     ) -> Evaluation:
-        scores = self.scores(architecture, space, split)
+        scores = self.scores(architecture, space, data)
         card = MetricCard(
             weights_kind="untrained",
             dtype="float32",
@@ -93,11 +94,16 @@ class ZeroCostEvaluator(Evaluator):
         return Evaluation({"rating": Metric("rating", rating, "minimise", card), **found})
 
     def scores(
-        self, architecture: Architecture, space: SearchSpace, split: SplitName = "validation"
+        self, architecture: Architecture, space: SearchSpace, data: Split | None = None
     ) -> dict[str, float | None]:
         """Return every score of one architecture; None where it is not finite.
 
         Depends on architecture, data and settings only: the draws are fixed.
+
+        Args:
+            architecture: complete.
+            space: of it.
+            data: real images for ``untrained_log_fd``; None: those of validation.
 
         Raises:
             PairError: the generator does not eat latent vectors.
@@ -106,12 +112,13 @@ class ZeroCostEvaluator(Evaluator):
             raise PairError(
                 f"evaluator 'zero-cost' draws latent vectors, space '{space.name}' eats images"
             )
-        rows = [self._drawn(architecture, space, split, i) for i in range(self.config.draws)]
+        data = data or self._dataset.split("validation", self._device)
+        rows = [self._drawn(architecture, space, data, i) for i in range(self.config.draws)]
         means = {name: sum(row[name] for row in rows) / len(rows) for name in SCORES}
         return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
 
     def _drawn(
-        self, architecture: Architecture, space: SearchSpace, split: SplitName, draw: int
+        self, architecture: Architecture, space: SearchSpace, data: Split, draw: int
     ) -> dict[str, float]:
         own = Randomness(draw, str(self._device)).child(f"zero-cost/{architecture.fingerprint}")
         generator = self._built(architecture, space, own, "generator")
@@ -129,7 +136,7 @@ class ZeroCostEvaluator(Evaluator):
             "ntk_condition": ntk_condition(generator, z),
             **output_scores(generator, z),
             "judge_gradient": judge_gradient(judge, real),
-            "untrained_log_fd": self._distance(generator, architecture, space, split),
+            "untrained_log_fd": self._distance(generator, architecture, space, data),
         }
 
     def _built(
@@ -142,10 +149,9 @@ class ZeroCostEvaluator(Evaluator):
         return network
 
     def _distance(
-        self, generator: nn.Module, architecture: Architecture, space: SearchSpace, split: SplitName
+        self, generator: nn.Module, architecture: Architecture, space: SearchSpace, data: Split
     ) -> float:
         candidate = Candidate(architecture, space, generator.eval(), weights="untrained")
-        data = self._dataset.split(split, self._device)
         value = self._standard.measure(candidate, data, Randomness(0, str(self._device)))["log_fd"]
         return math.nan if value.value is None else value.value
 
