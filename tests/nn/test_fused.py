@@ -249,7 +249,7 @@ def test_a_chain_runs_one_by_one_until_its_network_is_fused():
 
 
 FAULTS = {
-    "_is_mean": (lambda module: isinstance(module, nn.AvgPool2d), ("padded", "summed", "ceiled")),
+    "is_mean": (lambda module: isinstance(module, nn.AvgPool2d), ("padded", "summed", "ceiled")),
     "_is_point": (lambda conv: True, ("not a point",)),
 }
 
