@@ -38,10 +38,11 @@ class Mixtures:
 
     def run(self, body: nn.Module, inputs: Sequence[Any]) -> Any:
         """Return what ``body`` makes of ``inputs``."""
-        turn = Pass(self.selection, self.edges, self.form)
+        device = next(body.parameters()).device
+        turn = Pass(self.selection, self.edges, self.form, device)
         self.selection.turn = turn
         try:
-            with kept_in(self.constants):
+            with kept_in(self.constants, device):
                 output = looked_at(body(*inputs))
         finally:
             self.selection.turn = None

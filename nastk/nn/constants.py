@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+import torch
+
 Arguments = ParamSpec("Arguments")
 Made = TypeVar("Made")
 
@@ -19,13 +21,15 @@ class Constants(dict[Any, Any]):
         return Constants()
 
 
-_KEPT: ContextVar[dict[Any, Any] | None] = ContextVar("constants", default=None)
+_KEPT: ContextVar[tuple[dict[Any, Any], torch.device] | None] = ContextVar(
+    "constants", default=None
+)
 
 
 @contextmanager
-def kept_in(store: dict[Any, Any]) -> Iterator[None]:
-    """Look constants up in ``store``, and add to it what is missing."""
-    token = _KEPT.set(store)
+def kept_in(store: dict[Any, Any], device: torch.device) -> Iterator[None]:
+    """Look constants up in ``store``, and add to it what is missing, made on ``device``."""
+    token = _KEPT.set((store, device))
     try:
         yield
     finally:
@@ -33,16 +37,22 @@ def kept_in(store: dict[Any, Any]) -> Iterator[None]:
 
 
 def constant(make: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
-    """Return ``make`` so that, inside :func:`kept_in`, it runs once per arguments (hashable)."""
+    """Return ``make`` so that, inside :func:`kept_in`, it runs once per arguments (hashable).
+
+    A device among the arguments gives way to that of the pass: tensors that are asked for theirs
+    deep inside of another operation do not always know it (``nastk.testing.pretend_cuda``).
+    """
 
     @wraps(make)
     def found(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Made:
-        store = _KEPT.get()
-        if store is None:
+        kept = _KEPT.get()
+        if kept is None:
             return make(*args, **kwargs)
-        key = (make.__module__, make.__name__, args, *kwargs.items())
+        store, device = kept
+        placed: Any = tuple(device if isinstance(a, torch.device) else a for a in args)
+        key = (make.__module__, make.__name__, placed, *kwargs.items())
         if key not in store:
-            store[key] = make(*args, **kwargs)
+            store[key] = make(*placed, **kwargs)
         result: Made = store[key]
         return result
 

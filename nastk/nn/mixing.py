@@ -63,9 +63,13 @@ class Pass:
         selection: the network's.
         edges: its linear choices.
         form: wanted form.
+        device: of the network.
     """
 
-    def __init__(self, selection: Selection, edges: Sequence[Edge], form: str) -> None:
+    def __init__(
+        self, selection: Selection, edges: Sequence[Edge], form: str, device: torch.device
+    ) -> None:
+        self._device = device
         self._options = selection.options
         self._mixture = dict(selection.weights)
         self._chosen = dict(selection.running)
@@ -184,7 +188,7 @@ class Pass:
         layout = Layout(
             tuple(taps(c, size)[0] for c in first), first[0].out_channels, first[0].in_channels
         )
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(self._device.type, enabled=False):
             kernels = gathered(convs, len(group))
             norm = norm_of(first[0])
             normed = None
@@ -255,7 +259,7 @@ class Pass:
         dtypes = self._kernel(terms[0]).grid.dtype, precision(x)
         count = len({p for t in layout.taps for p in layout.places(t)})
         channels = layout.source, layout.out
-        kind, batch = x.device.type, x.shape[0]
+        kind, batch = self._device.type, x.shape[0]
         form = choose(self._form, plane, batch, channels, count, kind, dtypes, len(terms))
         if form == "frequency":
             total = self._by_frequency(plane, terms)
@@ -264,7 +268,7 @@ class Pass:
         return sum(others, first)
 
     def _by_frequency(self, plane: Plane, terms: Sequence[Convolved]) -> Tensor:
-        with torch.autocast(terms[0].x.device.type, enabled=False):
+        with torch.autocast(self._device.type, enabled=False):
             pairs = []
             for term in terms:
                 grid = self._kernel(term).grid
