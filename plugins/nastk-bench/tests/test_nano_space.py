@@ -133,6 +133,13 @@ def test_prefix_of_one_block_makes_images_of_half_the_side(space: NanoSpace) -> 
         assert as_scores(scores).validity.shape == (2, 1)
 
 
+def test_a_prefix_is_completed_as_cheaply_as_can_be(space: NanoSpace) -> None:
+    member = space.parse("1 2 1 / 2 1 2 1 | 1 1")
+    for blocks, expected in ((1, "1 2 1 / 0 0 1 | 0"), (2, "1 2 1 / 2 1 2 1 | 0")):
+        whole = space.cheapest_completion(space.prefix(member.choices, blocks), blocks)
+        assert space.architecture(whole) == space.parse(expected)
+
+
 def test_a_network_without_any_path_makes_one_image_of_all_latents(space: NanoSpace) -> None:
     cut = space.architecture({d.name: d.options[0] for d in space.decisions})
     network = build_derived(space, "generator", cut.choices).eval()

@@ -87,6 +87,16 @@ class NanoSpace(SearchSpace):
         rewritten = {**choices, **self._rewritten(known)}
         return super().canonical(rewritten)
 
+    def cheapest_completion(self, choices: Choices, blocks: int) -> dict[str, str]:
+        """Return the cheapest legal architecture of this prefix that sees the latent vector.
+
+        An undecided block 1 only passes on; an undecided D is shallow.
+        """
+        rest = {d.name: d.allowed[0] for d in self._of("discriminator")}
+        if blocks < BLOCKS:
+            rest["block1.bypass"] = self.decision("block1.bypass").allowed[-1]
+        return super().cheapest_completion({**rest, **choices}, blocks)
+
     def _rewritten(self, known: Choices) -> dict[str, str]:
         if known.get("block1.turn") == "none":
             known = {**known, **self._if_open({"block1.path": "none"})}
