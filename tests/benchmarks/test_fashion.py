@@ -33,7 +33,7 @@ def test_the_page_holds_figures_pictures_verdicts_and_the_audit() -> None:
 
 
 def test_a_failed_audit_is_shown_as_such() -> None:
-    names = {name: "x.png" for name in fashion.TRAININGS}
+    names = dict.fromkeys(fashion.TRAININGS, "x.png")
     failed = {**document(), "audit": {"passed": False, "cells": [1]}}
     assert "**failed**" in fashion.page({name: run() for name in names}, names, failed)
 
