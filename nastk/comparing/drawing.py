@@ -62,6 +62,7 @@ def _line(index: int, row: str, seeds: int, found: Sequence[Any], frame: _Frame)
         "label": f"{row} ({seeds} seeds)",
         "colour": index % COLOURS,
         "median": frame.path([(at, mid) for at, _, mid, _ in found]),
+        "end": frame.path([(at, mid) for at, _, mid, _ in found[-1:]]).split(",") if found else [],
         "band": frame.path([*upper, *reversed(lower)]),
     }
 

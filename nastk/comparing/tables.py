@@ -17,6 +17,7 @@ def head(verdict: Verdict) -> tuple[str, ...]:
     against = "ratio to random" if scale is None or scale.ratio else "difference to random"
     return (
         "strategy",
+        "verdict",
         f"{metric} mean ± sd",
         "median",
         "seeds",
@@ -25,17 +26,17 @@ def head(verdict: Verdict) -> tuple[str, ...]:
         "beats random (95 %)",
         "better than sampling",
         f"cost, {unit_name(verdict.unit)}",
-        "verdict",
     )
 
 
 def row_of(row: Judged, verdict: Verdict) -> tuple[str, ...]:
     """Return one row of a table."""
     if row.absent:
-        return (row.label, *[""] * 8, f"left out: {row.absent}")
+        return (row.label, f"left out: {row.absent}", *[""] * 8)
     standing = row.standing
     return (
         row.label,
+        row.word,
         _spread(row),
         number(row.median),
         _seeds(row),
@@ -44,7 +45,6 @@ def row_of(row: Judged, verdict: Verdict) -> tuple[str, ...]:
         "" if standing is None else interval(standing.beats, percent=True),
         "" if row.improvement is None else interval(row.improvement, percent=True),
         cost(row, verdict.unit),
-        row.word,
     )
 
 
