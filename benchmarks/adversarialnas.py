@@ -34,8 +34,7 @@ SHAPES = ((16, 16, 64), (32, 16, 16), (32, 16, 32), (64, 32, 16), (64, 32, 64), 
 QUICK = ((8, 8, 4),)
 GROWN = ((32, 16, 32),)
 """Shapes whose memory is measured."""
-WAYS = ("published", "plain", "merged", "frequency", "auto", "published, bf16", "merged, bf16",
-        "single, bf16", "auto, bf16")  # fmt: skip
+WAYS = ("published", "plain", "merged", "frequency", "auto", "auto, bf16")
 LONG = 50
 """Iterations over which losses are compared."""
 
@@ -57,8 +56,12 @@ class Random(Dataset):
 
 
 def ours(
-    shape: tuple[int, int, int], form: str = "auto", *,
-    bf16: bool = False, double: bool = False, side: int = 32
+    shape: tuple[int, int, int],
+    form: str = "auto",
+    *,
+    bf16: bool = False,
+    double: bool = False,
+    side: int = 32,
 ) -> AdversarialStrategy:
     """Return nastk's strategy at the start of a search, networks built."""
     g, d, batch = shape
