@@ -16,8 +16,9 @@ def file(tmp_path):
     kinds = "\n".join(f'{kind} = "toy"' for kind in KINDS)
     path = tmp_path / "c.toml"
     path.write_text(
-        "[compare]\nstrategies = ['toy-growing']\nseeds = 3\nbudget = '40steps'\n"
+        "[compare]\nstrategies = ['toy-growing']\nseeds = 3\nbudget = '10steps'\n"
         f"baseline = 'toy-random'\n[run]\ndevice = 'cpu'\n{kinds}\n[final]\nsteps = 30\n"
+        "[engine]\ncommit_every = 100\n"
     )
     return path
 
