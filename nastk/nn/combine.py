@@ -158,6 +158,7 @@ class _Combine(torch.autograd.Function):
         layout: Layout,
         normed: Normed | None,
         members: Sequence[int],
+        lean: bool,
         kernels: Tensor,
         *given: Tensor,
     ) -> tuple[Tensor, ...]:
@@ -166,7 +167,9 @@ class _Combine(torch.autograd.Function):
         choice, parameters = _chosen(given[:edges], members, kernels), given[edges:]
         count = len(layout.taps) * edges
         ctx.layout, ctx.normed, ctx.biased = layout, normed, len(parameters) > count
-        ctx.save_for_backward(kernels, choice, *parameters)
+        ctx.taps, ctx.lean = kernels.shape[1], lean
+        kept = () if lean else (kernels,)
+        ctx.save_for_backward(choice, *parameters, *kept)
         ctx.set_materialize_grads(False)
         ctx.matrices = onto, of = _matrices(layout, kernels.dtype, kernels.device)
         scale = choice if normed is None else choice / normed.sigma
@@ -180,13 +183,16 @@ class _Combine(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        kernels, choice, *parameters = ctx.saved_tensors
+        choice, *parameters = ctx.saved_tensors
+        kept = None if ctx.lean else parameters.pop()
         normed = ctx.normed
         edges, options = choice.shape
         count = edges * options
         weights, biases = parameters[:count], parameters[count:]
         used = [g is not None for g in grads[:edges]]
-        kernels = kernels.flatten(2)
+        if kept is None:
+            kept = torch.cat([_by_tap(w) for w in weights])
+        kernels = kept.view(edges, ctx.taps, -1)
         onto, of = ctx.matrices
         grid = torch.stack([_or_zero(g, onto.shape[0], kernels) for g in grads[:edges]])
         # ⟨∂L/∂K, embed(Wᵢ)⟩, tap by tap.
@@ -199,7 +205,7 @@ class _Combine(torch.autograd.Function):
             more, for_biases = _for_biases(choice, biases, grads[edges:])
             for_choice = for_choice + more
         for_choices = _for_choices(ctx, for_choice, grads)
-        return (None, None, None, None, *for_choices, *for_weights, *for_biases)
+        return (None, None, None, None, None, *for_choices, *for_weights, *for_biases)
 
 
 def _for_weights(
@@ -211,7 +217,7 @@ def _for_weights(
     used: Sequence[bool],
 ) -> list[Tensor | None]:
     """Return the gradients of the stored weights; None for edges that were not run."""
-    first = 4 + grid.shape[0]
+    first = 5 + grid.shape[0]
     if not any(ctx.needs_input_grad[first : first + len(weights)]):
         return [None] * len(weights)
     layout, normed = ctx.layout, ctx.normed
@@ -283,6 +289,7 @@ def combine(
     members: Sequence[int],
     normed: Normed | None,
     kernels: Tensor,
+    lean: bool = False,
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Return a grid ``(columns * rows, out, in)`` and a bias ``(out,)`` for every edge.
 
@@ -293,10 +300,11 @@ def combine(
         members: the modules that are combined, in the order of the layout.
         normed: spectral norms, None where there are none.
         kernels: as :func:`gathered`.
+        lean: keep only parameters for backward, and gather the kernels again.
     """
     parameters = [weight_of(conv) for conv in convs]
     parameters += [conv.bias for conv in convs if conv.bias is not None]
     apply: Any = _Combine.apply
-    found = apply(layout, normed, members, kernels, *choices, *parameters)
+    found = apply(layout, normed, members, lean, kernels, *choices, *parameters)
     edges = kernels.shape[0]
     return found[:edges], found[edges:]

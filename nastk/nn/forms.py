@@ -47,6 +47,14 @@ def matrix_units() -> bool:
     return bool(torch.cpu._is_amx_tile_supported())
 
 
+def together(kind: str) -> bool:
+    """Return whether all edges out of a source should be one convolution on a kind of device.
+
+    Launches are what costs on CUDA; on a CPU it is the memory that wider results hold.
+    """
+    return kind != "cpu"
+
+
 def choose(
     wanted: str,
     plane: Plane,

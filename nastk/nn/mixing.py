@@ -10,7 +10,7 @@ import torch
 from attrs import define, field
 from torch import Tensor, nn
 
-from nastk.nn import frequency, merged
+from nastk.nn import forms, frequency, merged
 from nastk.nn.choice import Mixed, Selection
 from nastk.nn.combine import (
     Layout,
@@ -23,7 +23,7 @@ from nastk.nn.combine import (
 )
 from nastk.nn.doubling import Doubled, doubled, spread_of
 from nastk.nn.edges import Bundle, Edge, module_weights
-from nastk.nn.forms import Form, choose
+from nastk.nn.forms import Form
 from nastk.nn.frequency import Plane
 from nastk.nn.fused import is_mean
 from nastk.nn.linear import norm_of, taps
@@ -75,6 +75,7 @@ class Pass:
         self._chosen = dict(selection.running)
         self._edges = edges
         self._form = form
+        self._lean = form not in ("auto", "frequency")
         self._combined: dict[tuple[int, int], Combined] = {}
         self._run: set[tuple[int, int]] = set()
         self._waiting: list[ref[Convolved]] = []
@@ -195,7 +196,7 @@ class Pass:
             if norm is not None:
                 normed = power_iterations(kernels, convs, layout, norm.training)
             choices = [self._weights(e.mixed) for e, _ in group]
-            grids, biases = combine(layout, convs, choices, members[0], normed, kernels)
+            grids, biases = combine(layout, convs, choices, members[0], normed, kernels, self._lean)
         for n, (e, b) in enumerate(group):
             vectors = self._vectors(convs[n * len(first) : (n + 1) * len(first)], normed, layout, n)
             bias = biases[n] if biases else None
@@ -234,8 +235,7 @@ class Pass:
         for term in terms:
             if isinstance(term, Scaled):
                 total = weighed(total, term.weight, term.x)
-        assert total is not None
-        return total
+        return cast("Tensor", total)
 
     def _groups(self, terms: Sequence[Convolved]) -> list[tuple[Plane, list[Convolved]]]:
         groups: dict[Plane, list[Convolved]] = {}
@@ -260,7 +260,7 @@ class Pass:
         count = len({p for t in layout.taps for p in layout.places(t)})
         channels = layout.source, layout.out
         kind, batch = self._device.type, x.shape[0]
-        form = choose(self._form, plane, batch, channels, count, kind, dtypes, len(terms))
+        form = forms.choose(self._form, plane, batch, channels, count, kind, dtypes, len(terms))
         if form == "frequency":
             total = self._by_frequency(plane, terms)
             return plus_bias(total, [b for t in terms if (b := self._kernel(t).bias) is not None])
@@ -291,7 +291,8 @@ class Pass:
         """Return the result of an edge; all that wait for the same input are computed with it."""
         if term.value is None:
             waiting = [t for reference in self._waiting if (t := reference()) is not None]
-            alike = [t for t in waiting if t.value is None and self._alike_there(t, term)]
+            grouped = forms.together(self._device.type)
+            alike = [t for t in waiting if t is term or (grouped and self._alike_there(t, term))]
             layout = self._kernel(term).layout
             assert form != "frequency"
             found = merged.pieces(layout.taps, layout.rows, layout.columns, form)
@@ -303,13 +304,13 @@ class Pass:
             whole = merged.convolve(x.to(grid.dtype), grid, bias, found, plane.stride, plane.out)
             for each, value in zip(alike, merged.apart(use, whole, len(alike)), strict=True):
                 each.value = value
-        assert term.value is not None
-        return term.value
+        return cast("Tensor", term.value)
 
     def _alike_there(self, other: Convolved, term: Convolved) -> bool:
         """Return whether both read the same activated input, by kernels of the same layout."""
         return (
-            other.x is term.x
+            other.value is None
+            and other.x is term.x
             and repr(other.bundle.activation) == repr(term.bundle.activation)
             and self._kernel(other).layout == self._kernel(term).layout
             and self._plane(other) == self._plane(term)
@@ -335,9 +336,9 @@ class Pass:
             flat = flat.to(precision(flat))
             values = doubled(flat, term.activation, [self._weighed_edge(r) for r in alike])
             for each, value in zip(alike, values, strict=True):
-                each.value = value.permute(2, 3, 1, 0)
-        assert term.value is not None
-        return term.value
+                value = value.permute(2, 3, 1, 0)
+                each.value = self.usual(value) if self._lean else value
+        return cast("Tensor", term.value)
 
     def _weighed_edge(self, term: Raised) -> Doubled:
         found = Doubled()
@@ -365,8 +366,7 @@ class Pass:
     @staticmethod
     def looked_at(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return inputs of a choice that runs as it is, nothing of them pending."""
-        found: tuple[Any, ...] = looked_at(inputs)
-        return found
+        return tuple(looked_at(each) for each in inputs)
 
     # -- feature maps --------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from nastk.records import Decision, InputSpec, Task
 from nastk.space import SearchSpace
 from nastk.testing.laws import randomised
 from nastk.testing.mixtures import FORMS, hold_forms
+from nastk.testing.pretend_cuda import pretend_cuda
 
 CONVS = ((1, 1), (3, 1), (5, 1), (3, 2), (5, 2), (7, 1), (3, 3))
 """Kernel and dilation."""
@@ -166,7 +167,7 @@ def test_a_node_takes_one_convolution_where_there_were_five() -> None:
     name = "aten::convolution"
     few, many = (events(each, x).count(name) for each in (made, plain))
     assert many >= 23
-    assert few == 6  # three sources, a dense and a dilated kernel each
+    assert few == 8  # four edges, a dense and a dilated kernel each
 
 
 def test_a_single_path_costs_only_its_path() -> None:
@@ -270,3 +271,22 @@ def test_the_same_seed_gives_the_same_bits(form: str) -> None:
     assert torch.equal(*outputs)
     with plain_forms():
         torch.testing.assert_close(made(torch.ones(2, 2, 8, 8)), outputs[0], rtol=1e-4, atol=1e-4)
+
+
+def test_edges_of_one_source_are_one_convolution_on_a_gpu() -> None:
+    with pretend_cuda():
+        x = torch.randn(2, 2, 8, 8).to("cuda")
+        made = network(form="merged").to("cuda")
+        made.mix({d: torch.ones(len(o)).to("cuda") for d, o in made.selection.options.items()})
+        # Three sources; the mode that checks devices dispatches everything once more.
+        assert events(made, x).count("aten::convolution") == 2 * 6
+
+
+@pytest.mark.parametrize("form", ["merged", "ring"])
+@pytest.mark.parametrize("few", [0, 1])
+def test_edges_of_one_source_in_one_convolution_are_the_same(
+    form: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nastk.nn.forms.together", lambda kind: True)
+    for seed in range(8):
+        hold_forms(Cells(2, 3, 6, CONVS[:3], "up"), "generator", form, seed, few=few)
