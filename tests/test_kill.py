@@ -30,7 +30,7 @@ FLAGS: dict[str, dict[str, object]] = {
         "search.inherit": "nearest",
     },
 }
-MOST_EVENTS = {"toy-random": 6, "toy-growing": 6, "toy-random in rungs": 16}
+MOST_EVENTS = {"toy-random": 12, "toy-growing": 6, "toy-random in rungs": 16}
 """Events that a session may write before its kill; the run has many times more in all."""
 PAUSE = 0.001
 DRIVER = """
