@@ -6,16 +6,19 @@ import sys
 import pytest
 from attrs import fields
 
+from nastk.metrics.class_head import ClassHeadEvaluator
 from nastk.metrics.components import COMPONENTS
 from nastk.metrics.config import QUALIFIED, EvaluatorConfig
 from nastk.metrics.evaluator import StandardEvaluator, standard
 
 
 def test_components_load_their_factory_and_config() -> None:
-    (component,) = COMPONENTS
-    assert (component.kind, component.name) == ("evaluator", "standard")
-    assert component.load_factory() is standard
-    assert component.load_config() is EvaluatorConfig
+    named = {(component.kind, component.name): component for component in COMPONENTS}
+    assert set(named) == {("evaluator", "standard"), ("evaluator", "class-head")}
+    assert named["evaluator", "standard"].load_factory() is standard
+    assert named["evaluator", "standard"].load_config() is EvaluatorConfig
+    assert named["evaluator", "class-head"].load_factory() is ClassHeadEvaluator
+    assert named["evaluator", "class-head"].load_config() is None
 
 
 def test_listing_and_configuring_import_no_torch() -> None:
