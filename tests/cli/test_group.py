@@ -40,7 +40,7 @@ def test_every_command_has_help_with_an_example(call):
     for name in COMMANDS:
         words = ("config", "check") if name == "config" else (name,)
         text = call(*words, "-h").stdout
-        assert "Example" in text, name
+        assert "Example" in text, (name, call(*words, "-h").stderr)
         assert f"nastk {' '.join(words)}" in text.partition("Example")[2]
 
 
