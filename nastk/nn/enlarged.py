@@ -13,13 +13,15 @@ All of this is exact. Whatever else is done to such an image computes it first.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from nastk.nn.thin import THIN, Padding, scattered
+
+Waiting = TypeVar("Waiting")
 
 
 class Enlarged(Tensor):
@@ -124,12 +126,24 @@ def _spread(kernel: Tensor, factor: int) -> Tensor:
 # -- what can be done on the small image -------------------------------------------------------
 
 
-def _computed(value: Any) -> Any:
-    if isinstance(value, Enlarged):
-        return value.whole()
+def replaced(value: Any, kind: type[Waiting], compute: Callable[[Waiting], Tensor]) -> Any:
+    """Return ``value`` with ``compute`` done to every ``kind`` in it, in tuples and lists too.
+
+    Args:
+        value: what a function is given or returns; records (named tuples) keep their type.
+        kind: stands for a tensor that is not computed yet.
+        compute: returns the tensor.
+    """
+    if isinstance(value, kind):
+        return compute(value)
     if isinstance(value, tuple | list):
-        return type(value)(_computed(v) for v in value)
+        found = [replaced(v, kind, compute) for v in value]
+        return type(value)(*found) if hasattr(value, "_fields") else type(value)(found)
     return value
+
+
+def _computed(value: Any) -> Any:
+    return replaced(value, Enlarged, Enlarged.whole)
 
 
 def _conv2d(

@@ -16,7 +16,7 @@ from attrs import define, field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nastk.nn.enlarged import Enlarged
+from nastk.nn.enlarged import Enlarged, replaced
 
 if TYPE_CHECKING:
     from nastk.nn.edges import Bundle, Edge
@@ -138,18 +138,10 @@ class Pending:
             enlarged = _enlarged(args[0], *args[1:], **kwargs)
             if enlarged is not None:
                 return enlarged
-        return func(*_computed(args), **{k: _computed(v) for k, v in kwargs.items()})
+        return func(*looked_at(args), **{k: looked_at(v) for k, v in kwargs.items()})
 
 
 _ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__}
-
-
-def _computed(value: Any) -> Any:
-    if isinstance(value, Pending):
-        return value.usual()
-    if isinstance(value, tuple | list):
-        return type(value)(_computed(v) for v in value)
-    return value
 
 
 def _enlarged(
@@ -170,14 +162,7 @@ def _enlarged(
 
 def looked_at(value: Any) -> Any:
     """Return ``value`` with tensors in place of what is pending, in tuples and records too."""
-    if isinstance(value, Pending):
-        return value.usual()
-    if isinstance(value, tuple):
-        found = [looked_at(v) for v in value]
-        return type(value)(*found) if hasattr(value, "_fields") else tuple(found)
-    if isinstance(value, list):
-        return [looked_at(v) for v in value]
-    return value
+    return replaced(value, Pending, Pending.usual)
 
 
 def tensor_of(x: Any) -> Tensor:
