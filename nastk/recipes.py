@@ -48,6 +48,16 @@ class Figure:
     band: str = ""
 
 
+GUESSED = "our guess: no spread over trainings is published"
+"""Where a band comes from that nothing published supports."""
+
+
+def counted(metric: str, value: int) -> Figure:
+    """Return a size of a network, which a reproduction must meet exactly."""
+    band = "counted in the published network; exact"
+    return Figure(metric, value, low=value, high=value, band=band)
+
+
 @frozen
 class Recipe:
     """A training or search that somebody published figures of.

@@ -3,7 +3,7 @@
 Source: M. Zhang et al. 2021, public code AICV-CUMT/STASGAN, which holds the baseline only.
 """
 
-from nastk.recipes import Figure, Recipe
+from nastk.recipes import Figure, Recipe, counted
 
 TRAINING = {
     "trainer.g_lr": 2e-4,
@@ -51,20 +51,8 @@ RECIPES = {
             "final.samples": 10_000,
         },
         figures=(
-            Figure(
-                "parameters",
-                1_539_969,
-                low=1_539_969,
-                high=1_539_969,
-                band="counted in the published network; exact",
-            ),
-            Figure(
-                "macs",
-                40_501_248,
-                low=40_501_248,
-                high=40_501_248,
-                band="counted in the published network; exact",
-            ),
+            counted("parameters", 1_539_969),
+            counted("macs", 40_501_248),
         ),
         notes=(
             "a tenth of the training images is kept for validation, the published code trains on "
