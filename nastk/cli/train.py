@@ -15,7 +15,7 @@ Examples:
 """
 
 
-@click.command("train", epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("train", epilog=_EXAMPLES)
 @click.argument("arch", required=False, default="")
 @click.option("--space", default="", metavar="NAME", help="the space  [that of ARCH]")
 @click.option("--recipe", default="", metavar="NAME", help="published settings, see 'nastk list'")

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
+
 from benchmarks import fashion
+from nastk.cli import cli
 from nastk.cli.train import command
 
 
@@ -39,5 +42,7 @@ def test_a_failed_audit_is_shown_as_such() -> None:
 
 
 def test_the_commands_of_the_page_are_ones_that_nastk_train_takes() -> None:
+    # Below the group: click keeps the help option of a command from its first context.
+    group = click.Context(cli, **cli.context_settings)
     for words in (*((*fashion.COMMON, *w) for w in fashion.TRAININGS.values()), fashion.CLASSIFY):
-        command.make_context("train", list(words))
+        command.make_context("train", list(words), parent=group)
