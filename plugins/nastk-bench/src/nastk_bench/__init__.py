@@ -58,7 +58,7 @@ _SPACE = Component(
     name="nano",
     factory="nastk_bench.space:make",
     config="nastk_bench.config:SpaceConfig",
-    summary="453 small pairs of networks, all of them trained and tabulated",
+    summary="453 small pairs of networks, few enough to train all of them into a table",
     defaults={**_WIDTHS, "dataset.image_size": _SIDE, "inspect.image": f"1x{_SIDE}x{_SIDE}"},
     presets={"tabulated": _TABULATED, "protocol": _LIVE},
 )
