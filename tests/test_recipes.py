@@ -5,7 +5,7 @@ import pytest
 from nastk.archtext import read_architecture
 from nastk.errors import ConfigError, PluginError
 from nastk.plugins import load
-from nastk.recipes import Figure, Recipe, all_recipes, find_recipe, judge
+from nastk.recipes import Figure, Recipe, all_recipes, counted, find_recipe, judge
 from nastk.records import Direction, Metric, MetricCard, Task
 from nastk.registry import Component, Entry, Registry
 from nastk.retraining import recipe_config
@@ -135,3 +135,9 @@ def test_the_published_sizes_are_those_of_the_networks_that_a_recipe_builds(name
     for figure in find_recipe(REGISTRY, name).recipe.figures:
         if figure.metric in ("parameters", "macs"):
             assert found[figure.metric] == figure.value
+
+
+def test_a_counted_figure_is_met_by_its_value_alone() -> None:
+    figure = counted("parameters", 12)
+    assert (figure.metric, figure.low, figure.value, figure.high) == ("parameters", 12, 12, 12)
+    assert not figure.protocol
