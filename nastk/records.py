@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from html import escape
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -103,6 +104,13 @@ class Architecture:
     def fingerprint(self) -> str:
         """Twelve hex digits; equal networks of one space have equal fingerprints."""
         return digest({"space": self.space, "choices": dict(self.choices)})[:12]
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a row per decision."""
+        rows = (f"<tr><td>{escape(d)}</td><td>{escape(o)}</td></tr>"
+                for d, o in self.choices.items())  # fmt: skip
+        name = f"space {escape(self.space)}, fingerprint <code>{self.fingerprint}</code>"
+        return f"<p>{name}</p><table>{''.join(rows)}</table>"
 
 
 @frozen

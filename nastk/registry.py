@@ -17,6 +17,8 @@ Kind = Literal[
     "space", "strategy", "trainer", "evaluator", "objective", "dataset", "executor", "pass"
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
+OWN_CODE = "your code"
+"""Begins the distribution of components that a caller of the library brought along."""
 
 
 @frozen

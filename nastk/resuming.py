@@ -12,7 +12,7 @@ from nastk.errors import RunFolderError, UserError
 from nastk.ledger import Ledger
 from nastk.records import Cost
 from nastk.records import from_json as record_from_json
-from nastk.registry import Registry
+from nastk.registry import OWN_CODE, Registry
 from nastk.result import Result, result_of
 from nastk.rundir import Generation, RunFolder
 
@@ -31,10 +31,21 @@ def saved_config(
     try:
         config = from_json(folder.document.get("config"), registry)
     except UserError as error:
-        raise RunFolderError(f"{folder.path}: {error.message}", error.hint) from None
+        hint = _missing_code(folder, registry) or error.hint
+        raise RunFolderError(f"{folder.path}: {error.message}", hint) from None
     if overrides:
         refuse(folder, config.differences(config.override(overrides, registry)), _KEPT)
     return config
+
+
+def _missing_code(folder: RunFolder, registry: Registry) -> str:
+    """Return what to do where the run was started from Python with code that is not here."""
+    saved = folder.document.get("plugins")
+    here = {entry.distribution for entry in registry}
+    code = [name for name in saved or () if name.startswith(OWN_CODE) and name not in here]
+    if not code:
+        return ""
+    return f"the run uses {', '.join(code)}: continue it from Python with nastk.resume"
 
 
 def check_plugins(folder: RunFolder, config: Config, registry: Registry) -> None:

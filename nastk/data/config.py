@@ -117,6 +117,14 @@ class DigitsConfig(DatasetConfig):
 
 
 @frozen(kw_only=True)
+class ArraysConfig(DatasetConfig):
+    """Settings of images that a caller of the library holds in memory."""
+
+    validation: float = _kept(0.15, "validation")
+    test: float = _kept(0.25, "the final test")
+
+
+@frozen(kw_only=True)
 class DownloadConfig(DatasetConfig):
     """Settings of sets that are read from a data root and have an official test set."""
 

@@ -126,6 +126,11 @@ def drawings(folder: Path) -> list[Drawing]:
         document = read_json(path, "drawing", MAX_BYTES)
     except RunFolderError:
         return []
+    return laid_out(document)
+
+
+def laid_out(document: Mapping[str, Any]) -> list[Drawing]:
+    """Return the drawings that the content of a ``drawing.json`` tells of; see :func:`drawings`."""
     made = [_drawing(role, mapping(document.get(role))) for role in ("generator", "discriminator")]
     return [drawing for drawing in made if drawing is not None]
 

@@ -50,7 +50,7 @@ class Sheet:
 
 def winner_sheet(folder: Path) -> Sheet | None:
     """Return the samples of the winner; None where there are none."""
-    return _sheet(folder / "best" / "samples.png", "samples of the winner")
+    return picture(folder / "best" / "samples.png", "samples of the winner")
 
 
 def generation_sheets(folder: Path, captions: Mapping[str, str], room: int = ROOM) -> list[Sheet]:
@@ -65,7 +65,7 @@ def generation_sheets(folder: Path, captions: Mapping[str, str], room: int = ROO
     names = [p.name for p in place.iterdir()] if place.is_dir() else []
     known = sorted((n for n in names if _NAME.fullmatch(n)), key=lambda n: int(n[:-4]))
     found = [
-        _sheet(place / name, captions.get(f"sheets/{name}", f"generation {name[:-4]}"))
+        picture(place / name, captions.get(f"sheets/{name}", f"generation {name[:-4]}"))
         for name in _fitting(place, known, room)
     ]
     return [sheet for sheet in found if sheet is not None]
@@ -87,7 +87,7 @@ def evenly(items: Sequence[T], most: int) -> list[T]:
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
-def _sheet(path: Path, caption: str) -> Sheet | None:
+def picture(path: Path, caption: str) -> Sheet | None:
     """Return the PNG at ``path``; None where it is a link, too large or no PNG."""
     if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_BYTES:
         return None

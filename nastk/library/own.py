@@ -1,0 +1,187 @@
+"""The user's own classes and objects as registry entries, beside those of plugins."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+import re
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import field, frozen
+
+from nastk.dataset import Dataset
+from nastk.errors import ConfigError, PairError
+from nastk.evaluator import Evaluator
+from nastk.executor import Executor
+from nastk.objective import Objective
+from nastk.records import Task
+from nastk.registry import OWN_CODE, Component, Entry, Registry
+from nastk.space import SearchSpace
+from nastk.strategy import Strategy
+from nastk.trainer import Trainer
+
+INTERFACES: Mapping[str, type[Any]] = {
+    "space": SearchSpace,
+    "strategy": Strategy,
+    "dataset": Dataset,
+    "objective": Objective,
+    "trainer": Trainer,
+    "evaluator": Evaluator,
+    "executor": Executor,
+}
+"""Kind → what an own component of it must be."""
+
+UNKNOWN = "unknown"
+"""Version of code whose source cannot be found."""
+
+
+@frozen
+class OwnComponent(Component):
+    """A component that is an object in this process instead of an import path.
+
+    Attributes:
+        thing: an instance, which is copied before each use, or a class or function that makes one.
+        settings: the class of its settings, None without any.
+    """
+
+    thing: Any = field(default=None, eq=False)
+    settings: type[Any] | None = None
+
+    def load_factory(self) -> Any:
+        """Return a factory that follows the conventions of :class:`Component`."""
+        return self._make
+
+    def load_config(self) -> type[Any] | None:
+        """Return the class of the settings, None without any."""
+        return self.settings
+
+    def _make(self, config: Any, **parts: Any) -> Any:
+        expected = INTERFACES[self.kind]
+        if isinstance(self.thing, expected):
+            made = copy.deepcopy(self.thing)
+        else:
+            made = _called(self.thing, config, parts)
+        if not isinstance(made, expected):
+            raise ConfigError(
+                f"{self.kind}: got {type(made).__name__} from '{self.name}', expected a "
+                f"nastk.{expected.__name__}"
+            )
+        if isinstance(made, SearchSpace):
+            return _fitted(made, self.name, parts["task"])
+        return made
+
+
+def add_own(
+    registry: Registry,
+    kind: Any,
+    thing: Any,
+    *,
+    name: str = "",
+    settings: type[Any] | None = None,
+    version: str = "",
+) -> str:
+    """Register what a user wrote for one kind, and return its name.
+
+    Args:
+        registry: mutated: holds it from now on.
+        kind: of component.
+        thing: an instance, or a class or function that makes one. It is called with the keywords
+            of its kind (see :class:`nastk.registry.Component`) that it asks for; a first parameter
+            that is annotated with an attrs class gets its settings.
+        name: empty: its ``name``, else the name of its class.
+        settings: class of its settings; None: as annotated.
+        version: that a resumed run is held against; empty: a hash of its source.
+
+    Raises:
+        ConfigError: it is nothing of that kind, or a plugin has a component of that name.
+    """
+    interface = INTERFACES[kind]
+    if not isinstance(thing, interface) and not callable(thing):
+        raise ConfigError(
+            f"{kind}: got {type(thing).__name__}, expected a name or a nastk.{interface.__name__}"
+        )
+    name = name or name_of(thing)
+    held = {(e.component.kind, e.component.name): e for e in registry}.get((kind, name))
+    if held is not None:
+        raise ConfigError(
+            f"{kind}: your '{name}' has the name of a component of {held.distribution}",
+            "give yours another name",
+        )
+    component = OwnComponent(
+        kind=kind,
+        name=name,
+        factory="",
+        summary=(inspect.getdoc(thing) or "your own").splitlines()[0],
+        thing=thing,
+        settings=settings or _annotated(thing, interface),
+    )
+    where = f"{OWN_CODE} ({kind} {name})"
+    registry.add(Entry(component, where, version or source_hash(thing)))
+    return name
+
+
+def name_of(thing: Any) -> str:
+    """Return the name of an own component: lower case with hyphens, fit for a folder's name."""
+    given = getattr(thing, "name", None)
+    usual = getattr(thing, "__name__", type(thing).__name__)
+    named = given if isinstance(given, str) and given else str(usual)
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", named)
+    return re.sub(r"[^a-z0-9]+", "-", spaced.lower()).strip("-") or "mine"
+
+
+def source_hash(thing: Any) -> str:
+    """Return a hash of the source of a class, function or object's class (12 hex digits)."""
+    code = thing if inspect.isclass(thing) or inspect.isroutine(thing) else type(thing)
+    try:
+        return hashlib.sha256(inspect.getsource(code).encode()).hexdigest()[:12]
+    except (OSError, TypeError):  # typed at a prompt, or built in
+        return UNKNOWN
+
+
+def own_entries(registry: Registry) -> dict[str, str]:
+    """Return ``kind name`` → version of the own components in a registry."""
+    mine = (e for e in registry if isinstance(e.component, OwnComponent))
+    return {f"{e.component.kind} {e.component.name}": e.version for e in mine}
+
+
+def _called(maker: Any, config: Any, parts: Mapping[str, Any]) -> Any:
+    """Call a class or function with those of ``parts`` that it asks for."""
+    parameters = inspect.signature(maker).parameters.values()
+    every = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    given = {key: value for key, value in parts.items() if every or key in named}
+    return maker(config, **given) if config is not None else maker(**given)
+
+
+def _annotated(thing: Any, interface: type[Any]) -> type[Any] | None:
+    """Return the attrs class with which the first parameter of a maker is annotated."""
+    if isinstance(thing, interface):
+        return None
+    code = thing.__init__ if inspect.isclass(thing) else thing
+    try:
+        first = next(iter(inspect.signature(thing).parameters.values()))
+        found = typing.get_type_hints(code).get(first.name)
+    except (StopIteration, ValueError, TypeError, NameError):
+        return None
+    return found if inspect.isclass(found) and attrs.has(found) and found is not Task else None
+
+
+def _fitted(space: SearchSpace, name: str, task: Task) -> SearchSpace:
+    """Return the space with what its author may leave out: name, settings and task."""
+    for needed in ("input", "decisions"):
+        if not hasattr(space, needed):
+            raise ConfigError(f"space '{name}': your class sets no '{needed}'")
+    built = getattr(space, "task", task)
+    if built.image != task.image:
+        got, wanted = ("x".join(map(str, shape)) for shape in (built.image, task.image))
+        raise PairError(
+            f"space '{name}' makes images of {got}, the data has {wanted}",
+            "set dataset.image_size and dataset.channels, or build the networks for self.task",
+        )
+    space.name, space.task = name, task
+    space.settings = dict(getattr(space, "settings", {}))
+    return space
