@@ -24,6 +24,7 @@ TINY = {
 }
 STRATEGIES = {
     "random": {"candidates": 2, "steps": 2},
+    "random-sharing": {"shared_steps": 2, "rated": 2, "recalibrate_batches": 1},
     "tpe": {"candidates": 3, "steps": 2, "startup_trials": 1},
     "blockwise": {
         "warm_steps": 2,
@@ -43,6 +44,7 @@ STRATEGIES = {
         "candidates": 2,
         "beam": 1,
     },
+    "reinforce": {"candidates": 2, "steps": 2},
     "adversarialnas": {"steps": 2},
 }
 OUTSIDE = ("retrain", "evaluate")

@@ -16,7 +16,7 @@ from nastk.nn.transfer import transfer
 from nastk.objective import Scores
 from nastk.randomness import Randomness
 from nastk.records import Task
-from nastk.testing.laws import ChoiceLaws
+from nastk.testing.contracts import SpaceContract
 from nastk_autogan import register_components
 from nastk_autogan.config import SpaceConfig
 from nastk_autogan.space import AutoganSpace, skips_from
@@ -302,8 +302,10 @@ def test_growth_by_a_cell_takes_all_weights_of_the_smaller_networks(role, normal
         assert all(torch.equal(tensor, grown[name]) for name, tensor in small.state_dict().items())
 
 
-class TestLaws(ChoiceLaws):
+class TestContract(SpaceContract):
+    settings = {"generator_width": 3, "discriminator_width": 2, "latent_dim": 5}  # noqa: RUF012
+    refused = ({"generator_width": 0}, {"bottom_width": -1})
+
     @pytest.fixture
-    def space(self):
-        config = SpaceConfig(generator_width=3, discriminator_width=2, latent_dim=5)
-        return AutoganSpace(config, task=Task((1, 16, 16), 3, 4))
+    def component(self):
+        return next(c for c in register_components() if c.kind == "space")

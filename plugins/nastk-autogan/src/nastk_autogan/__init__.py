@@ -16,8 +16,8 @@ _ARCHITECTURES = {
 
 @hookimpl
 def register_components() -> list[Component]:
-    """Return the space and the strategy, both named ``autogan``."""
-    return [_SPACE, _STRATEGY]
+    """Return the space and the strategy named ``autogan``, and the strategy ``reinforce``."""
+    return [_SPACE, _STRATEGY, _REINFORCE]
 
 
 _SPACE = Component(
@@ -84,4 +84,12 @@ _STRATEGY = Component(
             "strategy.beam": 3,
         },
     },
+)
+
+_REINFORCE = Component(
+    kind="strategy",
+    name="reinforce",
+    factory="nastk_autogan.whole:ReinforceStrategy",
+    config="nastk_autogan.config:ReinforceConfig",
+    summary="the same controller writes whole architectures, each trained by itself",
 )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nastk_autogan.config import StrategyConfig
+from nastk_autogan.config import ControllerConfig
 from nastk_autogan.controller import Controller, Draw
 
 
@@ -30,17 +30,16 @@ class Reinforce:
         baseline: moving mean of the rewards, None before the first.
     """
 
-    def __init__(self, controller: Controller, config: StrategyConfig) -> None:
+    def __init__(self, controller: Controller, config: ControllerConfig) -> None:
         self.config = config
         self.baseline: float | None = None
         self._parameters = dict(controller.named_parameters())
         betas = (config.controller_beta1, config.controller_beta2)
         self.adam = torch.optim.Adam(self._parameters.values(), config.controller_lr, betas)
 
-    def new_phase(self) -> None:
-        """Told at the start of every controller phase."""
-        if self.config.baseline == "phase":
-            self.baseline = None
+    def forget(self) -> None:
+        """Forget the mean reward."""
+        self.baseline = None
 
     def update(self, draws: Sequence[Draw], rewards: Sequence[float]) -> float:
         """Update the controller once; return the loss.

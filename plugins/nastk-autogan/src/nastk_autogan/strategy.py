@@ -184,7 +184,8 @@ class AutoganStrategy(Strategy):
         self.paths.forget()
         self.rewards.forget()
         self.recent = []
-        self.learner.new_phase()
+        if self.config.baseline == "phase":
+            self.learner.forget()
         skipped = self.broken == "diverged" or (
             bool(self.broken) and not self.config.controller_after_reset
         )
