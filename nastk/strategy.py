@@ -55,6 +55,18 @@ class Strategy(ABC):
         """Return one line why this search cannot work with this space or task, else empty."""
         return ""
 
+    def fitted(self, steps: float, unit: str) -> Mapping[str, Any]:
+        """Return settings of this strategy that make its search cost what a budget buys.
+
+        Asked by comparisons, before the start, for strategies that plan all of their training;
+        empty: the settings stand.
+
+        Args:
+            steps: training steps of single architectures that the budget pays for.
+            unit: of the budget, as in :class:`nastk.records.Budget`.
+        """
+        return {}
+
     @abstractmethod
     def step(self) -> StepReport:
         """Do one bounded piece of work (seconds, not minutes)."""

@@ -11,9 +11,11 @@ from attrs import evolve, fields
 from nastk.comparing.cells import Cell, benchmark_hash
 from nastk.comparing.collecting import amount, cell_of_run
 from nastk.comparing.planning import (
+    LABELS,
     Asked,
     Comparison,
     Plan,
+    Role,
     Row,
     baseline_rows,
     pinned_values,
@@ -173,7 +175,7 @@ def _table_of_runs(
 
 
 def _rows_of_runs(runs: Sequence[tuple[Path, Config]], asked: Asked) -> list[Row]:
-    """Return a row for each strategy with its settings; plain random search is the baseline."""
+    """Return a row for each strategy with its settings; plain random ones are the baselines."""
     groups: dict[tuple[str, ...], list[tuple[Path, Config]]] = {}
     for folder, config in runs:
         groups.setdefault(_method(config), []).append((folder, config))
@@ -186,12 +188,16 @@ def _rows_of_runs(runs: Sequence[tuple[Path, Config]], asked: Asked) -> list[Row
                 f"{members[-1][0]}: another of the runs has the same strategy, settings and seed",
                 "name each run once",
             )
-        role: Any = {asked.baseline: "search", "sampling": "sampling"}.get(first.run.strategy)
+        roles: dict[str, Role] = {
+            "sampling": "sampling",
+            asked.baseline: "search",
+            asked.sharing: "sharing",
+        }
+        role: Role = roles.get(first.run.strategy, "contestant")
         plain = first.search.halving == 0 and first.search.inherit == "none"
-        if not plain or role is None or any(row.role == role for row in rows):
+        if not plain or any(row.role == role for row in rows):
             role = "contestant"
-        label = "random-sampling" if role == "sampling" else first.run.strategy
-        label = "random" if role == "search" else label
+        label = LABELS.get(role, first.run.strategy)
         same = sum(row.label.rpartition("-")[0] == label or row.label == label for row in rows)
         rows.append(
             Row(f"{label}-{same + 1}" if same else label, role, first.to_json(), taken=taken)

@@ -1,4 +1,4 @@
-"""Plans of candidates fitted to a budget, so that the budget ends a search and not its default."""
+"""Plans fitted to a budget, so that the budget ends a search and not the plan's default."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nastk.errors import NastkError
 from nastk.halving import Schedule
 from nastk.records import Budget, Cost
 from nastk.registry import Registry
-from nastk.strategy import AskTellStrategy
+from nastk.strategy import AskTellStrategy, Strategy
 from nastk.trainer import Plan
 
 PROBED = 8
@@ -27,29 +27,37 @@ AIM = 0.95
 
 
 def fitted(config: Config, flags: Mapping[str, Any], registry: Registry) -> Config:
-    """Return ``config`` with as many candidates as its budget needs, unless ``flags`` name them.
+    """Return ``config`` with a plan as long as its budget, apart from what ``flags`` name.
 
     Strategies that only propose and observe stop after a number of candidates that knows nothing
-    of the budget. Others, and those whose candidates cost nothing in the budget's unit, are left
-    as they are.
+    of the budget; others are asked (:meth:`nastk.strategy.Strategy.fitted`). Plans that cost
+    nothing in the budget's unit are left as they are.
     """
-    settings = config.component("strategy")
-    if "strategy.candidates" in flags or not hasattr(settings, "candidates"):
-        return config
-    if not config.run.budget:
+    if "strategy.candidates" in flags or not config.run.budget:
         return config
     try:
         world = assemble(config.override({"search.halving": 0}, registry), registry)
-        count = _candidates(world, config)
+        plan = _plan(world, config)
     except (NastkError, RuntimeError):  # told in full when the row itself is assembled
         return config
-    return config if not count else config.override({"strategy.candidates": count}, registry)
+    found = {f"strategy.{name}": value for name, value in plan.items()}
+    found = {key: value for key, value in found.items() if key not in flags}
+    return config.override(found, registry) if found else config
 
 
-def _candidates(world: World, config: Config) -> int:
-    strategy = world.strategy
-    if not isinstance(strategy, AskTellStrategy):
-        return 0
+def _plan(world: World, config: Config) -> Mapping[str, Any]:
+    """Return the settings of the strategy that its budget decides."""
+    strategy, budget = world.strategy, parse_budget(config.run.budget)
+    if isinstance(strategy, AskTellStrategy):
+        known = hasattr(config.component("strategy"), "candidates")
+        count = _candidates(world, strategy, config) if known else 0
+        return {"candidates": count} if count else {}
+    if type(strategy).fitted is Strategy.fitted:
+        return {}  # nothing is probed for nothing
+    return strategy.fitted(budget.amount / (_a_step(world, budget.unit) or 1), budget.unit)
+
+
+def _candidates(world: World, strategy: AskTellStrategy, config: Config) -> int:
     budget = parse_budget(config.run.budget)
     if config.search.halving:
         return _of_rungs(strategy, config, budget.amount / (_a_step(world, budget.unit) or 1))

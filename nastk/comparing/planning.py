@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field, fields, frozen
 
 from nastk.assembly import assemble
 from nastk.comparing.budgets import fitted
 from nastk.comparing.cells import BENCHMARK, benchmark_hash
 from nastk.config import Config, from_json, parse_budget, resolve
-from nastk.errors import ConfigError, PairError
+from nastk.errors import ConfigError, PairError, PluginError
 from nastk.records import digest
 from nastk.registry import Registry
 
-Role = Literal["contestant", "sampling", "search", "halving", "inherit"]
+Role = Literal["contestant", "sampling", "search", "halving", "sharing"]
 """What a row is in a comparison; all but the first are baselines."""
 
 SAMPLING, SEARCH = "sampling", "search"
@@ -25,7 +25,7 @@ LABELS: Mapping[Role, str] = {
     "sampling": "random-sampling",
     "search": "random",
     "halving": "random-halving",
-    "inherit": "random-sharing",
+    "sharing": "random-sharing",
 }
 """Role of a baseline → its row's label."""
 
@@ -52,13 +52,15 @@ class Asked:
     Attributes:
         rows: label → settings; ``strategy`` names the strategy (default: the label), ``tuned``
             how many further searches were spent on choosing the settings; a key without a dot
-            is the strategy's own. The row ``random`` holds settings of the baselines.
+            is the strategy's own. The row ``random`` holds settings of the baselines, the row
+            ``random-sharing`` those that only this one has.
         spaces: a table each.
         common: dotted key → value for all rows.
         seeds: of every row.
         budget: of every search; empty only for finished runs.
         metric: that decides; empty: chosen from what is measured.
         baseline: name of the strategy that draws at random.
+        sharing: name of the one that rates random draws with shared weights.
         baselines: whether the baselines are in.
         benchmark: name of a tabulated space; its cells run without folders.
         trainings: of each winner, 1 or more.
@@ -73,6 +75,7 @@ class Asked:
     budget: str = ""
     metric: str = ""
     baseline: str = "random"
+    sharing: str = "random-sharing"
     baselines: bool = True
     benchmark: str = ""
     trainings: int = 1
@@ -229,28 +232,52 @@ def pinned_values(config: Config) -> dict[str, Any]:
 
 def baseline_rows(asked: Asked, registry: Registry, pinned: Mapping[str, Any]) -> list[Row]:
     """Return the rows that are always in; those that the space does not allow say why."""
-    settings = asked.rows.get(LABELS["search"], {})
-    own, tuned = _settings(LABELS["search"], settings, asked.baseline)
+    own, tuned = _settings(LABELS["search"], asked.rows.get(LABELS["search"], {}), asked.baseline)
     drawn = {"run.budget": asked.budget, **own}
-    flags: dict[Role, dict[str, Any]] = {
-        "sampling": {"run.strategy": "sampling"},
-        "search": drawn,
-        "halving": {"search.halving": HALVING, **drawn},
-        "inherit": {"search.inherit": "nearest", **drawn},
+    flags: dict[Role, tuple[Mapping[str, Any], int]] = {
+        "sampling": ({"run.strategy": "sampling"}, 0),
+        "search": (drawn, tuned),
+        "halving": ({"search.halving": HALVING, **drawn}, tuned),
+        "sharing": _sharing(asked, registry, drawn),
     }
-    rows = []
-    for role, given in flags.items():
-        row = Row(LABELS[role], role, tuned=0 if role == "sampling" else tuned)
-        optional = role in ("halving", "inherit")
-        try:
-            config = _row_config(registry, {**pinned, **given}, asked)
-        except PairError as error:
-            if not optional:
-                raise
-            rows.append(evolve(row, absent=error.message))
-            continue
-        rows.append(evolve(row, config=config.to_json()))
-    return rows
+    return [
+        _baseline(Row(LABELS[role], role, tuned=spent), {**pinned, **given}, registry, asked)
+        for role, (given, spent) in flags.items()
+    ]
+
+
+def _baseline(row: Row, flags: Mapping[str, Any], registry: Registry, asked: Asked) -> Row:
+    """Return a row that is always in; the two that a space may refuse then say why."""
+    try:
+        registry.get("strategy", str(flags["run.strategy"]))
+        config = _row_config(registry, flags, asked)
+    except (PairError, PluginError) as error:
+        if row.role in ("sampling", "search"):
+            raise
+        return evolve(row, absent=error.message)
+    return evolve(row, config=config.to_json())
+
+
+def _sharing(
+    asked: Asked, registry: Registry, drawn: Mapping[str, Any]
+) -> tuple[dict[str, Any], int]:
+    """Return flags of the baseline with shared weights, and the searches spent on tuning them.
+
+    What holds for the other baselines, such as limits of size, holds for it where it knows it.
+    """
+    label = LABELS["sharing"]
+    own, tuned = _settings(label, asked.rows.get(label, {}), asked.sharing)
+    strategy = str(own["run.strategy"])
+    if strategy not in registry.names("strategy"):
+        return own, tuned
+    config = registry.get("strategy", strategy).component.load_config()
+    known = {f"strategy.{f.name}" for f in fields(config)} if config is not None else set()
+    held = {
+        key: value
+        for key, value in drawn.items()
+        if key in known or key.partition(".")[0] not in ("strategy", "search")
+    }
+    return {**held, **own}, tuned
 
 
 def _contestants(
@@ -260,7 +287,7 @@ def _contestants(
         if not _LABEL.fullmatch(label):
             raise ConfigError(f"row '{label}': expected lower-case letters, digits and hyphens")
         if label in held:
-            if label == LABELS["search"]:
+            if label in (LABELS["search"], LABELS["sharing"]):
                 continue  # its settings are those of the baselines
             raise ConfigError(f"row '{label}' is the name of a baseline", "give it another label")
         own, tuned = _settings(label, settings, label)

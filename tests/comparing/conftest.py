@@ -36,6 +36,7 @@ def asked() -> Asked:
         seeds=(0, 1, 2),
         budget="40steps",
         baseline="toy-random",
+        sharing="toy-growing",
     )
 
 

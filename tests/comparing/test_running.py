@@ -55,11 +55,13 @@ def unlike(a: Cell, b: Cell) -> list[str]:
 
 
 def test_baselines_are_in_and_what_the_space_refuses_says_why(planned: Make) -> None:
-    (table,) = planned(common=COMMON | {"trainer.bequeaths": False}).tables
-    roles = {row.role: row for row in table.rows}
-    assert list(roles) == ["sampling", "search", "halving", "inherit", "contestant"]
-    assert "search.inherit" in roles["inherit"].absent
+    shy = {"random-sharing": {"complain": "no supernet"}, "toy-growing": {}}
+    roles = {row.role: row for row in planned(rows=shy).tables[0].rows}
+    assert list(roles) == ["sampling", "search", "halving", "sharing", "contestant"]
+    assert "no supernet" in roles["sharing"].absent
     assert not roles["search"].absent
+    missing = {row.role: row for row in planned(sharing="other").tables[0].rows}["sharing"]
+    assert missing.absent == "no strategy is named 'other'"
     assert planned(baselines=False).tables[0].rows[0].role == "contestant"
 
 
@@ -104,11 +106,20 @@ def test_a_contestant_that_cannot_work_there_is_left_out_and_says_why(planned: M
         planned(rows=rows, baselines=False)
 
 
-def test_the_row_random_holds_the_settings_of_the_baselines(planned: Make) -> None:
-    rows = planned(rows={"random": {"steps": 4, "tuned": 1}}).tables[0].rows
-    assert [row.role for row in rows] == ["sampling", "search", "halving", "inherit"]
-    assert [row.config["values"]["strategy"]["steps"] for row in rows[1:]] == [4, 4, 4]
-    assert [row.tuned for row in rows] == [0, 1, 1, 1]
+def test_the_rows_of_the_baselines_hold_their_settings(planned: Make) -> None:
+    settings = {"random": {"steps": 4, "tuned": 1}, "random-sharing": {"tuned": 2}}
+    rows = planned(rows=settings).tables[0].rows
+    assert [row.role for row in rows] == ["sampling", "search", "halving", "sharing"]
+    assert [row.config["values"]["strategy"].get("steps") for row in rows[1:]] == [4, 4, None]
+    assert [row.tuned for row in rows] == [0, 1, 1, 2]
+
+
+def test_the_baseline_with_shared_weights_has_the_limits_of_the_others(planned: Make) -> None:
+    limits = {"random": {"steps": 4, "candidates": 3}, "random-sharing": {"steps": 9}}
+    rows = {r.role: r for r in planned(rows=limits, sharing="toy-random").tables[0].rows}
+    values = rows["sharing"].config["values"]
+    assert (values["strategy"]["candidates"], values["strategy"]["steps"]) == (3, 9)
+    assert values["search"]["halving"] == 0
 
 
 def test_what_cannot_be_compared_is_refused(planned: Make) -> None:
@@ -253,7 +264,8 @@ def test_a_mistake_in_the_data_is_not_taken_for_a_cheat() -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Store:
     asked = Asked(rows={"toy-growing": {}}, common=COMMON, seeds=(0, 1, 2), budget="40steps",
-                  baseline="toy-random", trainings=2, proxy=3)  # fmt: skip
+                  baseline="toy-random", sharing="toy-random", trainings=2,
+                  proxy=3)  # fmt: skip
     plan = evolve(make_plan(asked, registry, env={}), in_memory=True)
     return ran(tmp_path_factory.mktemp("finished"), plan, registry)
 

@@ -1,23 +1,44 @@
-"""Random search, TPE and NSGA-II of Optuna as strategies for nastk."""
+"""Random search, TPE and NSGA-II of Optuna, and random search with shared weights."""
 
 from nastk import hookimpl
 from nastk.registry import Component
 
 _STRATEGIES = (
-    ("random", "RandomStrategy", "RandomConfig", "independent uniform draws, the baseline of all"),
-    ("tpe", "TpeStrategy", "TpeConfig", "tree-structured Parzen estimator, one model per decision"),
-    ("nsga2", "Nsga2Strategy", "Nsga2Config", "genetic search of a Pareto front (NSGA-II)"),
+    (
+        "random",
+        "strategy:RandomStrategy",
+        "RandomConfig",
+        "independent uniform draws, the baseline of all",
+    ),
+    (
+        "random-sharing",
+        "random_sharing:RandomSharingStrategy",
+        "SharingConfig",
+        "uniform draws, rated with the weights of one supernet",
+    ),
+    (
+        "tpe",
+        "strategy:TpeStrategy",
+        "TpeConfig",
+        "tree-structured Parzen estimator, one model per decision",
+    ),
+    (
+        "nsga2",
+        "strategy:Nsga2Strategy",
+        "Nsga2Config",
+        "genetic search of a Pareto front (NSGA-II)",
+    ),
 )
 
 
 @hookimpl
 def register_components() -> list[Component]:
-    """Return the strategies ``random``, ``tpe`` and ``nsga2``."""
+    """Return the strategies ``random``, ``random-sharing``, ``tpe`` and ``nsga2``."""
     return [
         Component(
             kind="strategy",
             name=name,
-            factory=f"nastk_optuna.strategy:{factory}",
+            factory=f"nastk_optuna.{factory}",
             config=f"nastk_optuna.config:{config}",
             summary=summary,
         )

@@ -1,4 +1,4 @@
-"""Settings of the three strategies; imports neither Optuna nor torch."""
+"""Settings of the strategies; imports neither Optuna nor torch."""
 
 from __future__ import annotations
 
@@ -113,3 +113,30 @@ class Nsga2Config(CommonConfig):
         validator=and_(ge(0.0), le(1.0)),
         metadata={"help": "probability that a child mixes two parents"},
     )
+
+
+@frozen
+class SharingConfig:
+    """Settings of the ``random-sharing`` strategy; steps are generator updates."""
+
+    shared_steps: int = _positive(2000, "training of the supernet whose weights are shared")
+    rated: int = _positive(64, "architectures drawn and rated with the shared weights")
+    metric: str = field(default="rating", metadata={"help": "metric that they are ranked by"})
+    recalibrate_batches: int = _positive(
+        4, "batches of 64 that measure a candidate's batch-norm statistics before it is rated"
+    )
+    max_parameters: int | None = _limit(
+        "hard limit of G's parameters; 0 none; unset: the space's reference"
+    )
+    max_macs: int | None = _limit("hard limit of G's MACs per image; 0 none; unset: likewise")
+    redraws: int = _positive(1000, "refused draws in a row before the search gives up")
+    max_restarts: int = field(
+        default=2,
+        validator=ge(0),
+        metadata={"help": "supernets that may diverge or collapse before the search gives up"},
+    )
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metric, alone."""
+        return (self.metric,)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nastk.records import Architecture, Choices, Decision
     from nastk.space import SearchSpace
-    from nastk_optuna.config import CommonConfig
+    from nastk_optuna.config import CommonConfig, SharingConfig
 
 SIZES = ("parameters", "macs")
 """What is known of a generator without training it."""
@@ -75,7 +75,9 @@ class Referee:
         repairs: whether an invalid proposal may be repaired.
     """
 
-    def __init__(self, space: SearchSpace, config: CommonConfig, *, repairs: bool) -> None:
+    def __init__(
+        self, space: SearchSpace, config: CommonConfig | SharingConfig, *, repairs: bool
+    ) -> None:
         self._space = space
         self._repairs = repairs
         self._counted: dict[str, dict[str, int]] = {}
@@ -119,7 +121,7 @@ def _sizes(space: SearchSpace, choices: Choices) -> dict[str, int]:
     return dict(zip(SIZES, cost(space, choices), strict=True))
 
 
-def _limits(space: SearchSpace, config: CommonConfig) -> dict[str, int]:
+def _limits(space: SearchSpace, config: CommonConfig | SharingConfig) -> dict[str, int]:
     """Return the limits that hold: those given, else those of the space's reference."""
     given = dict(zip(SIZES, (config.max_parameters, config.max_macs), strict=True))
     if None in given.values():
