@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 from attrs import field, frozen
 
-from nastk import hookspecs
+from nastk import hookspecs, versioning
 from nastk.errors import PluginError
 from nastk.registry import Component, Entry, Registry
 
@@ -42,6 +42,7 @@ class Plugin:
         version: of the distribution.
         hooks: names of the hooks that it implements, sorted.
         components: ``kind name`` of each component, in the plugin's order.
+        api: version of the plugin API that it is made for; empty while it is not loaded.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Plugin:
     version: str
     hooks: tuple[str, ...]
     components: tuple[str, ...]
+    api: str = ""
 
 
 @frozen
@@ -88,6 +90,7 @@ class Plugins(Registry):
         module = None
         try:
             module = source.load()
+            api = versioning.text(versioning.check(module))
             self._register(source, module)
             entries = self._entries_of(source, module)
             self._add(entries)
@@ -98,7 +101,9 @@ class Plugins(Registry):
             return
         hooks = tuple(sorted(c.name for c in self.manager.get_hookcallers(module) or ()))
         named = tuple(f"{e.component.kind} {e.component.name}" for e in entries)
-        self.plugins.append(Plugin(source.name, source.distribution, source.version, hooks, named))
+        self.plugins.append(
+            Plugin(source.name, source.distribution, source.version, hooks, named, api)
+        )
 
     def fail(self, distribution: str, reason: str) -> None:
         """Record and warn of one failure of a distribution."""

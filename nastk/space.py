@@ -128,13 +128,11 @@ class SearchSpace(ABC):
         option with the least ``Decision.costs`` (the first without costs).
         """
         whole = self.complete(choices, blocks)
-        if whole is not None:
-            return self.canonical(whole)
-        full = dict(choices)
-        for decision in self.decisions:
+        full = dict(choices if whole is None else whole)
+        for decision in self.decisions:  # a whole generator leaves the discriminator's open
             if decision.name not in full:
                 full[decision.name] = _cheapest(decision)
-        return self.canonical(self.repair(full))
+        return self.canonical(full if whole is not None else self.repair(full))
 
     # -- narrowing -----------------------------------------------------------------------------
 

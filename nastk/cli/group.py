@@ -31,6 +31,7 @@ COMMANDS = {
     "inspect": "parameters, MACs and fingerprint of an architecture",
     "config": "check a configuration file",
     "plugins": "what is installed, and what failed to load",
+    "new-plugin": "begin a plugin: a working distribution with one component",
 }
 """nastk's own commands in the order of the help, each in the module of its name."""
 
@@ -47,7 +48,8 @@ class Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command; plugins are loaded only for a name that is not ours."""
         if cmd_name in COMMANDS:
-            command: click.Command = import_module(f"nastk.cli.{cmd_name}").command
+            module = import_module(f"nastk.cli.{cmd_name.replace('-', '_')}")
+            command: click.Command = module.command
             return command
         return _app(ctx).registry.commands(COMMANDS).get(cmd_name)
 

@@ -151,7 +151,7 @@ def _gradient_penalty(exchange: Exchange) -> Tensor:
     share = torch.rand(n, 1, 1, 1, device=real.device)
     between = torch.lerp(real, fake, share).detach().requires_grad_()
     # D may answer with several numbers per image: their mean is its verdict on the image.
-    verdict = exchange.discriminator(between).validity.float().flatten(1).mean(1)
+    verdict = exchange.discriminator(between).validity.float().reshape(n, -1).mean(1)
     (gradient,) = torch.autograd.grad(verdict.sum(), between, create_graph=True)
     # The root of an exact zero has an infinite slope, hence the small constant.
     norm = (gradient.flatten(1).square().sum(1) + 1e-12).sqrt()

@@ -15,7 +15,7 @@ from nastk.errors import ConfigError, NastkError
         "import nastk.cli",
         "import nastk.cli\ntry:\n    nastk.cli.cli.main(['--help'])\nexcept SystemExit: pass",
         "from nastk.cli.group import COMMANDS\nfrom importlib import import_module\n"
-        "[import_module(f'nastk.cli.{name}') for name in COMMANDS]",
+        "[import_module(f'nastk.cli.{name}'.replace('-', '_')) for name in COMMANDS]",
         "import nastk.config, nastk.plugins, nastk.archfile, nastk.device, nastk.engine",
     ],
 )
