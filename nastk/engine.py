@@ -16,6 +16,7 @@ from typing import Any
 from nastk.assembly import World, assemble, changes, run_document
 from nastk.config import Config
 from nastk.events import FanOut, Sink, make_event
+from nastk.fixed import FixedStrategy
 from nastk.pictures import save_sheet
 from nastk.records import Budget, Trial, to_json
 from nastk.registry import Registry
@@ -113,7 +114,9 @@ def resume(
 
 
 def plan(config: Config, registry: Registry) -> dict[str, Any]:
-    """Return what a run would do, having built one random candidate and trained it for one step.
+    """Return what a run would do, having built one candidate and trained it for one step.
+
+    The candidate is drawn at random; of a training it is the architecture that is given.
 
     Nothing is written.
 
@@ -123,7 +126,11 @@ def plan(config: Config, registry: Registry) -> dict[str, Any]:
     world = assemble(config, registry)
     search = world.search
     child = search.randomness.child("plan")
-    architecture = search.space.sample(child.numpy("sample"))
+    if isinstance(world.strategy, FixedStrategy):
+        world.strategy.start(search)
+        architecture = world.strategy.leaders()[0].architecture
+    else:
+        architecture = search.space.sample(child.numpy("sample"))
     candidate: dict[str, Any] = {"codes": search.space.encode(architecture)}
     try:
         recipe = Plan(phase="plan", horizon=config.final.steps)
@@ -142,7 +149,8 @@ def plan(config: Config, registry: Registry) -> dict[str, Any]:
         "space": {"name": search.space.name, "size": search.space.size()},
         "data": {"name": search.dataset.name, "shape": list(search.dataset.shape),
                  "classes": search.dataset.classes},
-        "final": {"leaders": config.final.leaders, "steps": config.final.steps},
+        "final": {"leaders": config.final.leaders, "steps": config.final.steps,
+                  "budget": config.final.budget},
         "candidate": candidate,
     }  # fmt: skip
 

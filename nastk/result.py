@@ -13,6 +13,19 @@ from nastk.records import SCHEMA, Architecture, Cost, Metric, Trial, from_json, 
 
 
 @frozen
+class Failure:
+    """A final training that did not come to its end.
+
+    Attributes:
+        status: ``diverged``, ``collapsed``, ``out-of-memory``, ``timed-out`` or ``crashed``.
+        reason: one line of what went wrong, and when.
+    """
+
+    status: str
+    reason: str
+
+
+@frozen
 class Result:
     """What a run came to.
 
@@ -23,6 +36,7 @@ class Result:
         metrics: of the winner, by name, each with its card.
         ledger: phase → cost; ``repeated`` is work done again after kills, beyond the other phases.
         interrupted: stopped on request; ``resume`` continues.
+        failures: final trainings that failed, in order.
     """
 
     folder: Path
@@ -31,6 +45,7 @@ class Result:
     metrics: Mapping[str, Metric] = field(factory=dict)
     ledger: Mapping[str, Cost] = field(factory=dict)
     interrupted: bool = False
+    failures: tuple[Failure, ...] = ()
 
 
 def result_of(
@@ -42,6 +57,7 @@ def result_of(
         costs["repeated"] = ledger.repeated
     found = outcomes.get("evaluate", {})
     winner = found.get("architecture")
+    finalists = outcomes.get("retrain", {}).get("finalists", [])
     return Result(
         folder=folder,
         architecture=None if winner is None else from_json(Architecture, winner),
@@ -49,6 +65,9 @@ def result_of(
         metrics={n: from_json(Metric, m) for n, m in found.get("metrics", {}).items()},
         ledger=costs,
         interrupted=interrupted,
+        failures=tuple(
+            Failure(each["status"], each["reason"]) for each in finalists if each["status"] != "ok"
+        ),
     )
 
 

@@ -248,6 +248,14 @@ class RunFolder:
             raise RunFolderError(f"{self.path}: no generation is whole; {damaged[0]}")
         return None
 
+    def generation(self, number: int) -> Generation:
+        """Return one generation that is on disk.
+
+        Raises:
+            RunFolderError: it is missing or damaged.
+        """
+        return self._read_generation(number)
+
     def rewind(self, generation: Generation | None) -> None:
         """Make the folder what it was when ``generation`` was committed; None: before the first.
 

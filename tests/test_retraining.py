@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click.testing
 import pytest
 
 from nastk import engine
 from nastk.archfile import save_architecture
+from nastk.cli import cli
 from nastk.config import Config, resolve
 from nastk.errors import ConfigError
 from nastk.plugins import load
@@ -131,3 +133,38 @@ def test_training_a_run_changes_nothing_in_it_and_rebuilds_its_networks(
 def test_a_training_takes_no_settings_of_a_search(key: str) -> None:
     with pytest.raises(ConfigError, match=f"--set {key}: a training does not search"):
         asked(flags={key: "x"})
+
+
+def nastk(*words: str) -> click.testing.Result:
+    """Run the command line in this process, on the small settings."""
+    small = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    return click.testing.CliRunner().invoke(cli, [*words, *small], prog_name="nastk")
+
+
+def test_a_training_that_diverges_says_what_diverged_when_and_what_to_do(tmp_path: Path) -> None:
+    words = ("train", "0 / 0 0 / 0 0 0 0 0", "--space", "stasgan", "--out", str(tmp_path / "a"))
+    result = nastk(*words, "--set", "trainer.g_lr=1e30", "--set", "trainer.d_lr=1e30", "--json")
+    assert result.exit_code == 3, result.output
+    (line,) = [x for x in result.stderr.splitlines() if "the training diverged" in x]
+    assert "diverged: step 20: loss '" in line
+    assert "is not finite" in line
+    assert "trainer.g_lr, trainer.d_lr" in line
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert [failure["status"] for failure in summary["failures"]] == ["diverged"]
+    again = nastk("resume", str(tmp_path / "a"))
+    assert line in again.stderr
+
+
+def test_a_dry_run_builds_the_architecture_that_is_given_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("train", "0 / 1 0 / 0 1 0 0 1", "--space", "stasgan", "--budget", "3kimg")
+    result = nastk(*words, "--dry-run", "--json")
+    assert result.exit_code == 0, result.output
+    plan = json.loads(result.stdout)
+    assert plan["candidate"]["codes"] == "0 / 1 0 / 0 1 0 0 1"
+    assert plan["candidate"]["step"]["macs"] > 0
+    assert plan["final"] == {"leaders": 1, "steps": 20, "budget": "3kimg"}
+    assert list(tmp_path.iterdir()) == []
+    assert "got --task classify" in nastk(*words, "--dry-run", "--task", "classify").stderr

@@ -29,6 +29,7 @@ _EXAMPLES = """\b
 Examples:
   nastk evaluate runs/blockwise-stasgan-digits-0
   nastk evaluate runs/one runs/two --samples 10000 -o compared.json
+  nastk evaluate runs/unfinished/generations/00012
   nastk evaluate samples --dataset digits
 """
 SHEET = "neighbours.png"
@@ -71,11 +72,11 @@ def command(
     output: str | None,
     as_json: bool,
 ) -> None:
-    """Measure runs, exported files or folders of images; rank several.
+    """Measure runs, their checkpoints, exported files or folders of images; rank several.
 
     Distances, class accuracy, size and speed, each with its protocol. Several targets are ranked
     only if they were measured alike. Training images nearest to generated ones are shown beside
-    them.
+    them. A checkpoint is a folder RUN/generations/N; its run need not be finished.
     """
     from nastk.device import choose_device, use_threads
     from nastk.finished import measuring
@@ -167,6 +168,8 @@ def _print(each: Measured) -> None:
     rows = [("target", each.target.name)]
     if winner is not None:
         rows.append(("architecture", f"{winner.codes}   ({winner.space.name})"))
+    if each.target.kind == "checkpoint":
+        rows.append(("trained", f"{winner.steps:,} updates so far"))
     rows += [("data", _data(each)), *_extractors(each), ("self-test", _self_test(each))]
     print_table(rows)
     click.echo()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nastk.cli.common import App, one_line, print_table, say
+from nastk.cli.common import App, one_line, print_json, print_table, say
 from nastk.cli.interrupts import interrupts
 from nastk.records import SCHEMA, Cost, Metric, to_json
 
@@ -96,9 +96,28 @@ def execute(
     if not as_json:
         (show or print_result)(result)
     if result.architecture is None:
-        say("no valid architecture was found")
+        say(_why_nothing(result))
         return NOTHING_FOUND
     return 0
+
+
+_ENDS = {
+    "diverged": ("diverged", "smaller learning rates may help: trainer.g_lr, trainer.d_lr"),
+    "collapsed": ("collapsed", "another seed, or another objective, may help"),
+    "out-of-memory": ("ran out of memory", "a smaller trainer.batch_size takes less"),
+    "timed-out": ("took too long", ""),
+}
+"""Status of a failed training → what it did, and what to do."""
+
+
+def _why_nothing(result: Result) -> str:
+    """Return one line of why a run ended without a winner, and what to do."""
+    if not result.failures:
+        return "no valid architecture was found"
+    last, count = result.failures[-1], len(result.failures)
+    did, hint = _ENDS.get(last.status, ("failed", ""))
+    who = "the training" if count == 1 else f"all {count} final trainings failed; the last"
+    return f"{who} {did}: {last.reason}" + (f" ({hint})" if hint else "")
 
 
 def write_page(folder: Path) -> None:
@@ -125,6 +144,7 @@ def print_summary(result: Result) -> None:
         "architecture": None if architecture is None else to_json(architecture),
         "metrics": {name: to_json(metric) for name, metric in result.metrics.items()},
         "ledger": {phase: to_json(cost) for phase, cost in result.ledger.items()},
+        "failures": [to_json(failure) for failure in result.failures],
     }
     click.echo(json.dumps(document))
 
@@ -179,6 +199,15 @@ def reading(metric: Metric) -> tuple[str, str]:
 def _cost_row(name: str, cost: Cost) -> tuple[str, ...]:
     macs = f"{cost.macs / 1e9:,.0f}"
     return name, f"{cost.steps:,}", f"{cost.images:,}", macs, f"{cost.seconds:,.0f}"
+
+
+def show_plan(plan: Mapping[str, Any], as_json: bool) -> int:
+    """Write what a dry run found; return the exit code."""
+    if as_json:
+        print_json("plan", dict(plan))
+    else:
+        print_table((key, shown(value)) for key, value in plan.items())
+    return 0
 
 
 def shown(value: Any) -> str:

@@ -39,7 +39,7 @@ def command(
     opset: int | None,
     as_json: bool,
 ) -> None:
-    """Write the generator of a finished run as one file.
+    """Write the generator of a finished run, or of a checkpoint, as one file.
 
     onnx: runs without nastk and PyTorch, any batch. Written only if ONNX Runtime's images equal
     PyTorch's to 1e-5 on 64 samples. safetensors: weights and architecture, for nastk.

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from nastk.cli.common import (
     App,
     flags_of,
     json_option,
-    print_json,
-    print_table,
     run_options,
     verbosity,
 )
@@ -48,13 +44,13 @@ def command(
     beats the file, which beats the preset and the defaults of the components.
     """
     from nastk import engine
-    from nastk.cli.execute import execute, free_folder, on_device
+    from nastk.cli.execute import execute, free_folder, on_device, show_plan
     from nastk.config import resolve
 
     app = ctx.ensure_object(App)
     resolved = resolve(app.registry, file=config, flags=flags_of(ctx, settings))
     if dry_run:
-        return _show_plan(engine.plan(on_device(resolved), app.registry), as_json)
+        return show_plan(engine.plan(on_device(resolved), app.registry), as_json)
     folder = free_folder(resolved, resolved.run.strategy)
     ready = on_device(resolved)
     board = boards(folder, tensorboard)
@@ -63,13 +59,3 @@ def command(
         as_json,
         lambda sinks, stop: engine.run(ready, app.registry, folder, [*sinks, *board], stop),
     )
-
-
-def _show_plan(plan: dict[str, Any], as_json: bool) -> int:
-    from nastk.cli.execute import shown
-
-    if as_json:
-        print_json("plan", plan)
-    else:
-        print_table((key, shown(value)) for key, value in plan.items())
-    return 0

@@ -40,7 +40,7 @@ def command(
     seed: int,
     device: str,
 ) -> None:
-    """Draw images from the generator of a finished run or an exported file.
+    """Draw images from the generator of a finished run, a checkpoint or an exported file.
 
     Generators that complete images get test images of the run's data set; the sheet shows what
     they saw, made and should have made, the folder what they made.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from nastk.cli.common import App, flag_options, flags_of, json_option, verbosity
+from nastk.errors import ConfigError
 
 _EXAMPLES = """\b
 Examples:
@@ -42,6 +43,7 @@ Examples:
     "evaluator.inception_weights",
     out="folder of the training  [runs/train-SPACE-DATASET-SEED]",
 )
+@click.option("-n", "--dry-run", is_flag=True, help="build the pair, show the plan, stop")
 @json_option
 @verbosity
 @click.pass_context
@@ -54,6 +56,7 @@ def command(
     seeds: int | None,
     task: str,
     settings: tuple[str, ...],
+    dry_run: bool,
     as_json: bool,
 ) -> int:
     """Train one architecture from scratch and measure it.
@@ -69,7 +72,7 @@ def command(
     (3), all in one folder that the same command continues.
     """
     from nastk import engine, series
-    from nastk.cli.execute import execute, free_folder, on_device, usual_folder
+    from nastk.cli.execute import execute, free_folder, on_device, show_plan, usual_folder
     from nastk.cli.several import execute_parts, print_averages
     from nastk.recipes import find_recipe
     from nastk.retraining import training_config
@@ -78,6 +81,8 @@ def command(
     named = find_recipe(app.registry, recipe) if recipe else None
     flags = flags_of(ctx, settings)
     if task == "classify":
+        if dry_run:
+            raise ConfigError("--dry-run: got --task classify, expected --task generate")
         from nastk.classification.cells import Asked
         from nastk.cli.classify import classify
 
@@ -86,6 +91,8 @@ def command(
     config = training_config(
         app.registry, arch, recipe=named, space=space, budget=budget, flags=flags
     )
+    if dry_run:
+        return show_plan(engine.plan(on_device(config), app.registry), as_json)
     if seeds is None:
         folder, ready = free_folder(config, "train"), on_device(config)
         return execute(

@@ -15,6 +15,7 @@ from nastk import __version__
 from nastk.archfile import architecture_document, json_object, read_architecture
 from nastk.archtext import space_of
 from nastk.errors import RunFolderError, SpaceError
+from nastk.finished.checkpoint import is_generation, open_checkpoint
 from nastk.finished.opening import Finished, open_finished, rebuilt
 from nastk.records import SCHEMA, Architecture, canonical_json
 from nastk.registry import Registry
@@ -39,11 +40,13 @@ class Exported:
         path: of the safetensors file.
         space: that the architecture is a member of.
         architecture: of generator and discriminator; only the generator's weights are there.
+        weights_kind: ``ema`` or ``live``, whichever the weights are; empty where nothing told.
     """
 
     path: Path
     space: SearchSpace = field(eq=False)
     architecture: Architecture
+    weights_kind: str = ""
 
     @property
     def codes(self) -> str:
@@ -63,6 +66,7 @@ def export_safetensors(finished: Finished | Exported, path: Path) -> None:
         "kind": KIND,
         "nastk": __version__,
         "architecture": architecture_document(finished.space, finished.architecture),
+        "weights": finished.weights_kind,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
@@ -92,19 +96,29 @@ def load_exported(path: str | Path, registry: Registry) -> Exported:
     try:
         file = read_architecture(architecture if isinstance(architecture, dict) else {}, path)
         space = space_of(file, registry)
-        return Exported(path, space, file.architecture(space))
+        return Exported(path, space, file.architecture(space), _weights_kind(path, note))
     except SpaceError as error:
         raise RunFolderError(f"{path}: {error.message}", error.hint) from None
 
 
 def open_generator(path: str | Path, registry: Registry) -> Finished | Exported:
-    """Return the winner of a finished run, or the generator of an exported file.
+    """Return the winner of a finished run, the pair of a generation, or an exported generator.
 
     Raises:
-        UserError: as :func:`open_finished` and :func:`load_exported` do.
+        UserError: as :func:`open_finished`, :func:`load_exported` and
+            :func:`~nastk.finished.checkpoint.open_checkpoint` do.
     """
+    if is_generation(Path(path)):
+        return open_checkpoint(Path(path), registry)
     known = load_exported if Path(path).is_file() else open_finished
     return known(path, registry)
+
+
+def _weights_kind(path: Path, note: dict[str, Any]) -> str:
+    kind = note.get("weights", "")
+    if kind not in ("ema", "live", ""):
+        raise RunFolderError(f"{path}: got weights '{str(kind)[:40]}', expected ema or live")
+    return str(kind)
 
 
 def _note(path: Path) -> dict[str, Any]:

@@ -5,7 +5,8 @@ Only the space's plugin is needed, neither strategy nor data. Nothing in the fol
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from nastk.archtext import space_of
 from nastk.errors import RunFolderError, SpaceError
 from nastk.records import Architecture, Metric, Role, from_json
 from nastk.registry import Registry
+from nastk.rundir import RUN_DOCUMENT, RunFolder
 from nastk.state import read_json, read_weights
 
 if TYPE_CHECKING:
@@ -47,6 +49,13 @@ class Finished:
         """The integer codes of the architecture."""
         return self.space.encode(self.architecture)
 
+    @property
+    def weights_kind(self) -> str:
+        """``ema`` or ``live`` weights of G, as the metrics' cards say; else empty."""
+        cards = [metric.card for name, metric in self.metrics.items() if name != "accuracy"]
+        kinds = {card.weights_kind for card in cards if card.weights_kind}
+        return next(iter(kinds)) if len(kinds) == 1 else ""
+
     def generator(self, device: str = "cpu") -> Network:
         """Return G in eval mode without gradients; averaged weights where an average was kept."""
         return self._network("generator", device)
@@ -71,16 +80,36 @@ def rebuilt(
     Raises:
         RunFolderError: the file does not hold the weights of this network.
     """
+    return filled(space, role, architecture, partial(read_weights, weights), device)
+
+
+def filled(
+    space: SearchSpace,
+    role: Role,
+    architecture: Architecture,
+    weights: Callable[[dict[str, tuple[int, ...]]], Mapping[str, Any]],
+    device: str = "cpu",
+) -> Network:
+    """Return a derived network with weights, in eval mode, no gradients.
+
+    Nothing is drawn from the global generators.
+
+    Args:
+        space: of the architecture.
+        role: which of its networks.
+        architecture: complete.
+        weights: given the name and shape of every tensor, returns the tensors. It is asked before
+            memory is taken for sizes that a forged document may claim.
+        device: e.g. ``cpu``.
+    """
     import torch
 
     from nastk.nn.choice import build_derived
 
     with torch.random.fork_rng(devices=[]):  # what constructors draw is overwritten
-        # Held against the file before memory is taken for sizes that a forged document may claim.
         with torch.device("meta"):
             outline = build_derived(space, role, architecture.choices)
-        expected = {n: tuple(t.shape) for n, t in outline.state_dict().items()}
-        tensors: dict[str, Any] = read_weights(weights, expected)
+        tensors = weights({n: tuple(t.shape) for n, t in outline.state_dict().items()})
         network = build_derived(space, role, architecture.choices)
     network.load_state_dict(tensors)
     return network.to(device).eval().requires_grad_(requires_grad=False)
@@ -98,8 +127,7 @@ def open_finished(path: str | Path, registry: Registry) -> Finished:
         folder = folder / BEST
     if not (folder / "architecture.json").is_file():
         raise RunFolderError(
-            f"{path}: no finished run: {BEST}/architecture.json is missing",
-            f"'nastk resume {path}' continues a run that was interrupted",
+            f"{path}: no finished run: {BEST}/architecture.json is missing", _way_out(folder)
         )
     file = load_architecture(folder / "architecture.json")
     space = space_of(file, registry)
@@ -108,6 +136,18 @@ def open_finished(path: str | Path, registry: Registry) -> Finished:
     except SpaceError as error:
         raise RunFolderError(f"{folder}: {error.message}", error.hint) from None
     return Finished(folder, space, architecture, _metrics(folder / "metrics.json"))
+
+
+def _way_out(folder: Path) -> str:
+    """Return what can be done with a folder that holds no winner."""
+    resume = f"'nastk resume {folder}' continues a run that was interrupted"
+    if not (folder / RUN_DOCUMENT).is_file():
+        return resume
+    generations = RunFolder.open(folder).generations()
+    if not generations:
+        return resume
+    newest = folder / "generations" / f"{generations[-1]:05d}"
+    return f"{resume}; its last state is {newest}"
 
 
 def _metrics(path: Path) -> dict[str, Metric]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from nastk.errors import DataError, RunFolderError
-from nastk.finished.exported import Exported, load_exported
-from nastk.finished.opening import BEST, Finished, open_finished
+from nastk.finished.checkpoint import Checkpoint, is_generation
+from nastk.finished.exported import Exported, load_exported, open_generator
+from nastk.finished.opening import BEST, Finished
 from nastk.registry import Registry
 from nastk.rundir import RUN_DOCUMENT, RunFolder
 
@@ -39,9 +40,11 @@ class Target:
 
     @property
     def kind(self) -> str:
-        """``run``, ``exported`` or ``images``."""
+        """``run``, ``checkpoint``, ``exported`` or ``images``."""
         if self.winner is None:
             return "images"
+        if isinstance(self.winner, Checkpoint):
+            return "checkpoint"
         return "run" if isinstance(self.winner, Finished) else "exported"
 
     @property
@@ -61,27 +64,21 @@ class Target:
 
     @property
     def weights_kind(self) -> str:
-        """``ema`` or ``live``, as the record beside the weights says; else empty."""
-        kinds = {card.weights_kind for name, card in self._cards if name != "accuracy"}
-        return next(iter(kinds)) if len(kinds) == 1 else ""
+        """``ema`` or ``live``, as the record with the weights says; else empty."""
+        return "" if self.winner is None else self.winner.weights_kind
 
     @property
     def opened_test(self) -> bool | None:
         """Whether the record says that the test split was used before; None: nothing tells."""
+        if isinstance(self.winner, Checkpoint) and not self.winner.metrics:
+            return False
         if not isinstance(self.winner, Finished) or not self.winner.metrics:
             return None
         return any(metric.card.split == "test" for metric in self.winner.metrics.values())
 
-    @property
-    def _cards(self) -> Iterator[tuple[str, Any]]:
-        if isinstance(self.winner, Finished):
-            for name, metric in self.winner.metrics.items():
-                if metric.card.weights_kind:
-                    yield name, metric.card
-
 
 def open_target(text: str, registry: Registry) -> Target:
-    """Return what ``text`` names: a run folder, its ``best/``, an exported file, or images.
+    """Return what ``text`` names: a run, its ``best/``, a generation, an exported file, images.
 
     A folder is of images where nothing in it is of a run.
 
@@ -96,8 +93,9 @@ def open_target(text: str, registry: Registry) -> Target:
         )
     if path.is_file():
         return Target(text, load_exported(path, registry))
-    if any((path / name).exists() for name in (RUN_DOCUMENT, BEST, "architecture.json")):
-        winner = open_finished(path, registry)
+    ours = (RUN_DOCUMENT, BEST, "architecture.json")
+    if is_generation(path) or any((path / name).exists() for name in ours):
+        winner = open_generator(path, registry)
         return Target(text, winner, run=_run(winner.path))
     return Target(text, files=_images(path))
 

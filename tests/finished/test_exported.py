@@ -73,6 +73,7 @@ def test_sizes_that_a_forged_document_claims_take_no_memory(file, registry):
         (lambda note: note.update(kind="poem"), "expected .'exported generator', 1"),
         (lambda note: note.update(architecture=[1]), "key 'codes' is missing"),
         (lambda note: note["architecture"].update(codes="0"), "its codes are '0'"),
+        (lambda note: note.update(weights="best"), "got weights 'best', expected ema or live"),
         (lambda note: note["architecture"]["generator"].clear(), "g.safetensors: "),
     ],
 )
@@ -80,6 +81,11 @@ def test_forged_documents_are_refused(file, registry, change, message):
     rewritten(file, change)
     with pytest.raises(RunFolderError, match=message):
         load_exported(file, registry)
+
+
+def test_a_file_that_does_not_say_whose_weights_it_holds_is_read_as_such(file, registry):
+    rewritten(file, lambda note: note.pop("weights"))
+    assert load_exported(file, registry).weights_kind == ""
 
 
 @pytest.mark.parametrize(
