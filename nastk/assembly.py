@@ -101,7 +101,10 @@ def assemble(config: Config, registry: Registry, device: str = "") -> World:
         raise PairError(f"{pair}: {problem}")
     strategy = economised(strategy, config.search, search)
     budget = parse_budget(config.run.budget) if config.run.budget else None
-    return World(config, search, strategy, tuple(used_entries(config, registry)), budget, book)
+    entries = tuple(used_entries(config, registry))
+    world = World(config, search, strategy, entries, budget, book)
+    search.executor.start(world)
+    return world
 
 
 def _check_length(config: Config) -> None:

@@ -83,6 +83,7 @@ class Attempt:
         done: of the budget, in its unit, by the trainings that are continued.
         resumable: the outcomes are to hold the trainings' states.
         bequeaths: the outcomes are to hold the trained weights.
+        measured: each is measured by itself; else the outcomes hold candidates to be measured.
     """
 
     space: SearchSpace
@@ -96,6 +97,7 @@ class Attempt:
     done: float = 0.0
     resumable: bool = False
     bequeaths: bool = False
+    measured: bool = True
 
     @property
     def phase(self) -> str:
@@ -112,28 +114,21 @@ class Attempt:
         if not self.evaluator.builds:
             return predict(self, jobs)
         if self.evaluator.together:
-            return judge(self, list(executor.map(self.train, jobs)))
+            return judge(self, list(executor.map(evolve(self, measured=False), jobs)))
         return executor.map(self, jobs)
 
     def __call__(self, job: Job) -> Outcome:
         """Build, train and measure one candidate; a failure is an outcome."""
-        return self._try(job, measured=True)
-
-    def train(self, job: Job) -> Outcome:
-        """Build and train one, to be measured with others; no candidate where it failed."""
-        return self._try(job, measured=False)
-
-    def _try(self, job: Job, *, measured: bool) -> Outcome:
         started, before = time.perf_counter(), Cost()
         trial = Trial(job.number, job.architecture, "ok", Cost(), self.budget, rung=self.rung)
         outcome = Outcome(trial)
         training: Training | None = None
         will = _Will(self.trainer, job.heirloom)
         try:
-            training = self._begin(job, will)
+            training = self.begin(job, will)
             before, outcome = training.cost, will.note(outcome)
             training.advance(Budget(self.budget.amount - self.done, self.budget.unit))
-            outcome = self._measured(outcome, training, measured)
+            outcome = self._measured(outcome, training)
         except FAILURES as error:
             failed = evolve(outcome.trial, status=status_of(error), reason=reason_of(error))
             outcome = evolve(outcome, trial=failed)
@@ -142,23 +137,27 @@ class Attempt:
             cost = evolve(cost, seconds=time.perf_counter() - started)
         return evolve(outcome, trial=evolve(outcome.trial, cost=cost))
 
-    def _begin(self, job: Job, will: _Will) -> Training:
+    def begin(self, job: Job, prepare: Callable[[Pair], None] | None = None) -> Training:
+        """Return the job's training as it begins, or where its state left it.
+
+        ``prepare`` may change freshly built networks.
+        """
         child = self.randomness.child(f"candidate/{job.number}")
         ahead = self.horizon or self.budget
         horizon = round(ahead.amount) if ahead.unit == "steps" else None
         plan = Plan(phase=self.phase, horizon=horizon)
-        training = begin(self.trainer, self.space, job.architecture, plan, child, will)
+        training = begin(self.trainer, self.space, job.architecture, plan, child, prepare)
         if job.state is not None:
             training.load_state_dict(job.state)
         return training
 
-    def _measured(self, outcome: Outcome, training: Training, measured: bool) -> Outcome:
+    def _measured(self, outcome: Outcome, training: Training) -> Outcome:
         architecture = outcome.trial.architecture
         if self.resumable:
             outcome = evolve(outcome, state=training.state_dict())
         if self.bequeaths:
             outcome = evolve(outcome, bequest=self.trainer.bequest(training))
-        if not measured:
+        if not self.measured:
             return evolve(outcome, candidate=candidate_of(training, architecture))
         found = measure(self.evaluator, training, architecture, self.split, self.randomness)
         return evolve(outcome, trial=evolve(outcome.trial, evaluation=found))

@@ -16,6 +16,13 @@ _OTHERS = [
         summary="one candidate after another in this process",
     ),
     Component(
+        kind="executor",
+        name="processes",
+        factory="nastk.workers.processes:processes",
+        config="nastk.workers.config:ProcessesConfig",
+        summary="several candidates at a time, in processes with a device each",
+    ),
+    Component(
         kind="strategy",
         name="fixed",
         factory="nastk.fixed:FixedStrategy",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from nastk.errors import ConfigError
 
 
@@ -41,6 +44,9 @@ def use_threads(count: int) -> None:
     Fixed, since sums split over threads round differently, and more threads than free cores slow
     small networks down several times.
     """
+    if "torch" not in sys.modules:  # it reads this when it is imported, if ever
+        os.environ["OMP_NUM_THREADS"] = str(count)
+        return
     import torch
 
     torch.set_num_threads(count)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field, fields, frozen
 
 from nastk.attempts import Job, Outcome
+from nastk.flight import InFlight, unfit_to_fly
 from nastk.inheritance import Estate
 from nastk.records import Architecture, Budget, Leader, Trial, from_json, to_json
 from nastk.search import Search
-from nastk.strategy import AskTellStrategy, StepReport, Strategy
+from nastk.strategy import AskTellStrategy, Means, StepReport, Strategy
 
 if TYPE_CHECKING:
     from nastk.sections import SearchSettings
@@ -308,8 +309,11 @@ class Halving(Strategy):
 
 def refusal(strategy: Strategy, settings: SearchSettings, search: Search) -> str:
     """Return one line why the means of ``[search]`` do not go with the run's parts, else empty."""
-    means: list[tuple[Literal["halving", "inherit"], bool]]
-    means = [("halving", settings.halving > 0), ("inherit", settings.inherit != "none")]
+    means: list[tuple[Means, bool]] = [
+        ("halving", settings.halving > 0),
+        ("inherit", settings.inherit != "none"),
+        ("in_flight", settings.in_flight > 0),
+    ]
     for name in [name for name, wanted in means if wanted]:
         if not isinstance(strategy, AskTellStrategy):
             return f"search.{name} needs a strategy that only proposes candidates and observes"
@@ -317,6 +321,8 @@ def refusal(strategy: Strategy, settings: SearchSettings, search: Search) -> str
             return f"search.{name}: evaluator '{search.evaluator.name}' trains nothing"
         if name == "halving":
             own = _unfit(strategy, settings)
+        elif name == "in_flight":
+            own = unfit_to_fly(strategy, settings, search)
         else:
             own = search.trainer.disinherits(search.space)
         if problem := strategy.refuses(name) or own:
@@ -352,4 +358,6 @@ def economised(strategy: Strategy, settings: SearchSettings, search: Search) -> 
         metric = next(iter(strategy.objectives))
         direction = search.evaluator.metrics.get(metric, "minimise")
         search.memory.estate = Estate(settings.heirlooms, metric, direction)
+    if settings.in_flight:
+        return InFlight(strategy, settings)
     return Halving(strategy, settings) if settings.halving else strategy

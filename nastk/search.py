@@ -183,7 +183,7 @@ class Search:
         outcomes = []
         for number, architecture in enumerate(architectures, first_number):
             outcome = next(ran) if number in fresh else None
-            outcomes.append(self._enter(architecture, number, attempt, outcome))
+            outcomes.append(self.enter(architecture, number, attempt, outcome))
         return outcomes
 
     def resume(
@@ -203,7 +203,7 @@ class Search:
         for outcome, origin in zip(attempt.run(jobs, self.executor), origins, strict=True):
             trial = evolve(outcome.trial, parent=origin.parent, inherited=origin.inherited)
             found.append(
-                self._enter(trial.architecture, trial.number, attempt, evolve(outcome, trial=trial))
+                self.enter(trial.architecture, trial.number, attempt, evolve(outcome, trial=trial))
             )
         return found
 
@@ -211,10 +211,14 @@ class Search:
         estate = self.memory.estate
         return None if estate is None else estate.nearest(architecture)
 
-    def _enter(
+    def enter(
         self, architecture: Architecture, number: int, attempt: Attempt, outcome: Outcome | None
     ) -> Outcome:
-        """Enter an outcome in ledger, memory and journal; None: it is known from memory."""
+        """Return the outcome, entered in ledger, memory and journal; None: known from memory.
+
+        Raises:
+            NastkError: more candidates failed than the run bears.
+        """
         if outcome is None:
             outcome = Outcome(self._recall(attempt.key(architecture), number), recalled=True)
         else:

@@ -65,6 +65,17 @@ def _is_factor(_: Any, __: Any, value: int) -> None:
         raise ConfigError(f"halving: got {value}, expected 0 (off) or a factor of at least 2")
 
 
+def _is_order(_: Any, __: Any, text: str) -> None:
+    if text in ("asked", "completed"):
+        return
+    words = text.split(",")
+    if not all(w.strip().isdecimal() for w in words) or len({int(w) for w in words}) < len(words):
+        raise ConfigError(
+            f"order: got '{text[:60]}', expected asked, completed, or distinct numbers of "
+            "candidates with commas between"
+        )
+
+
 @frozen
 class SearchSettings:
     """The section ``[search]``: how candidates are trained for less; all of it is off by default.
@@ -91,6 +102,18 @@ class SearchSettings:
         in_(("none", "nearest")),
     )
     heirlooms: int = _setting(4, "with inherit: best candidates whose weights are kept", ge(1))
+    in_flight: int = _setting(
+        0,
+        "candidates in training at a time, each told by itself and followed by a new one; 0: "
+        "batches as the strategy asks for them",
+        ge(0),
+    )
+    order: str = _setting(
+        "asked",
+        "with in_flight: the order of telling: asked (the same with any number of workers), "
+        "completed, or the candidates' numbers in the order that another run told them",
+        _is_order,
+    )
 
 
 @frozen

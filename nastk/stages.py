@@ -104,6 +104,7 @@ class SearchStage(Stage):
 
     def outcome(self) -> dict[str, Any]:
         """Return the leaders, best first, with some in reserve for those that fail."""
+        self.search.executor.close()  # whatever workers hold is free for the training to come
         leaders = self.world.strategy.leaders()
         self.search.emit("leaders", leaders=[self._told(x) for x in leaders[:LEADERS_TOLD]])
         engine, final = self.world.config.engine, self.world.config.final

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import define, field
@@ -13,6 +14,9 @@ from nastk.records import Architecture, Budget, Leader, Trial
 if TYPE_CHECKING:
     from nastk.search import Search
     from nastk.trainer import Pair
+
+Means = Literal["halving", "inherit", "in_flight"]
+"""Settings of the section ``[search]`` that a strategy may refuse."""
 
 
 @define
@@ -129,13 +133,22 @@ class AskTellStrategy(Strategy):
     def ask(self) -> Sequence[Architecture]:
         """Return a batch of at least one architecture to try next."""
 
+    def propose(self, number: int) -> Architecture:
+        """Return candidate ``number``, while earlier ones may still be in training.
+
+        Called instead of :meth:`ask` where candidates are kept in flight (``search.in_flight``),
+        for each number once; each is told by itself, in any order. What was proposed and not told
+        belongs to the state then. A strategy without it only proposes whole batches.
+        """
+        raise NotImplementedError
+
     def tell(self, trials: Sequence[Trial]) -> None:
         """Observe the outcome of a batch; ``self.trials`` already holds it."""
 
     def tell_promoted(self, trials: Sequence[Trial]) -> None:
         """Observe candidates told before at a larger budget; ``self.promoted`` holds them."""
 
-    def refuses(self, means: Literal["halving", "inherit"]) -> str:
+    def refuses(self, means: Means) -> str:
         """Return one line why a means of the section ``[search]`` will not do, else empty.
 
         Asked before the start. With ``halving``, what is told are the outcomes of the first rung.
@@ -155,6 +168,10 @@ class AskTellStrategy(Strategy):
         told = self.search.evaluate(batch, self.budget, first_number=len(self.trials))
         self.trials.extend(told)
         self.tell(told)
+        return self.report()
+
+    def report(self) -> StepReport:
+        """Return how far the search has come."""
         done = len(self.trials) >= self.candidates
         best = self._ranked()
         values = {"candidates": float(len(self.trials))}
@@ -171,7 +188,8 @@ class AskTellStrategy(Strategy):
     def leaders(self) -> list[Leader]:
         """Return distinct successful architectures, those of larger budgets first.
 
-        Among equal budgets the better ones come first, as :meth:`order` says.
+        Among equal budgets the better ones come first, as :meth:`order` says; of several groups
+        of scores, the best of each, then the second of each, and so on.
         """
         return [
             Leader(t.architecture, self._score(t), self._objective_values(t))
@@ -224,7 +242,17 @@ class AskTellStrategy(Strategy):
         apart: dict[float, list[Trial]] = {}
         for trial in best.values():
             apart.setdefault(_fidelity(trial), []).append(trial)
-        return [t for amount in sorted(apart, reverse=True) for t in self.order(apart[amount])]
+        return [t for amount in sorted(apart, reverse=True) for t in self._by_group(apart[amount])]
+
+    def _by_group(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Return the best of every group, then the second of every group, and so on."""
+        groups: dict[str, list[Trial]] = {}
+        for trial in self.order(trials):
+            assert trial.evaluation is not None
+            groups.setdefault(trial.evaluation.group, []).append(trial)
+        # by first candidate, since no score puts one group above another
+        ranked = sorted(groups.values(), key=lambda g: min(t.number for t in g))
+        return [t for row in zip_longest(*ranked) for t in row if t is not None]
 
 
 def _fidelity(trial: Trial) -> float:

@@ -40,8 +40,11 @@ class ToyRandom(AskTellStrategy):
 
     def ask(self) -> list[Architecture]:
         """Draw a batch."""
-        rng = self.search.randomness.numpy("propose")
-        return [self.search.space.sample(rng) for _ in range(self.batch)]
+        return [self.propose(0) for _ in range(self.batch)]
+
+    def propose(self, number: int) -> Architecture:
+        """Draw one."""
+        return self.search.space.sample(self.search.randomness.numpy("propose"))
 
 
 @frozen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from attrs import define
@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from nastk.errors import ConfigError, NastkError, nearest
 from nastk.executor import InProcess
 from nastk.records import Architecture, Budget, Direction, Trial
-from nastk.strategy import AskTellStrategy, StepReport
+from nastk.strategy import AskTellStrategy, Means, StepReport
 from nastk_optuna import samplers
 from nastk_optuna.config import CommonConfig, Nsga2Config, RandomConfig, TpeConfig
 from nastk_optuna.front import front
@@ -63,7 +63,7 @@ class OptunaStrategy(AskTellStrategy):
         self._shelf: Shelf | None = None
         self._numbers: list[int] = []
         self._adopted: dict[int, int] = {}
-        self._pending: list[Proposed] = []
+        self._pending: dict[int, Proposed] = {}
         self._rungs: RungTrainer | None = None
 
     def make_sampler(self) -> samplers.Make:
@@ -98,10 +98,14 @@ class OptunaStrategy(AskTellStrategy):
     def step(self) -> StepReport:
         """Propose, evaluate, tell."""
         try:
-            report = super().step()
+            return super().step()
         except StorageInternalError as error:
             text = " ".join(str(error).split())[:200]
             raise NastkError(f"storage '{self._where}': {text}", "the run can be resumed") from None
+
+    def report(self) -> StepReport:
+        """Return how far the search has come, and how many proposals were refused."""
+        report = super().report()
         report.values = {**report.values, "refused": float(self.refused)}
         return report
 
@@ -113,18 +117,24 @@ class OptunaStrategy(AskTellStrategy):
         """
         first = len(self.trials)
         room = min(self.config.batch, self.candidates - first)
-        self._pending = [self._propose(first + i) for i in range(room)]
+        self._pending = {first + i: self._propose(first + i) for i in range(room)}
         if self._rungs is not None:
-            self._rungs.architecture = self._pending[0].architecture
-            self._rungs.look = lambda step, value: _look(self._pending[0].trial, step, value)
-        return [p.architecture for p in self._pending]
+            (proposed,) = self._pending.values()
+            self._rungs.architecture = proposed.architecture
+            self._rungs.look = lambda step, value: _look(proposed.trial, step, value)
+        return [p.architecture for p in self._pending.values()]
+
+    def propose(self, number: int) -> Architecture:
+        """Return a candidate that keeps rules and limits; running ones are none to its model."""
+        self._pending[number] = self._propose(number)
+        return self._pending[number].architecture
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Tell the study the outcomes; failed candidates as failed, ended ones as pruned."""
-        for proposed, trial in zip(self._pending, trials, strict=True):
+        for trial in trials:
+            proposed = self._pending.pop(trial.number)
             self._tell(proposed.trial, trial)
             self._numbers.append(proposed.trial.number)
-        self._pending = []
 
     def order(self, trials: Sequence[Trial]) -> list[Trial]:
         """Return successful candidates: the Pareto front first, then by the first objective."""
@@ -141,9 +151,11 @@ class OptunaStrategy(AskTellStrategy):
         best = {complete[i] for i in front(vectors)}
         return [ranked[i] for i in sorted(range(len(ranked)), key=lambda i: i not in best)]
 
-    def refuses(self, means: Literal["halving", "inherit"]) -> str:
+    def refuses(self, means: Means) -> str:
         """Return why the pruner or a shared storage does not go with it, else empty."""
-        if means == "halving" and self._pruner_name() != "none":
+        if means == "in_flight" and self.config.storage:
+            return "strategy.storage already serves several runs at a time, one candidate each"
+        if means != "inherit" and self._pruner_name() != "none":
             return "strategy.pruner ends trainings too, use one of the two"
         if self.config.storage:
             return "strategy.storage is for scores of whole trainings from scratch"
@@ -155,6 +167,7 @@ class OptunaStrategy(AskTellStrategy):
         return {
             **super().state_dict(),
             "numbers": list(self._numbers),
+            "pending": [[number, p.trial.number] for number, p in self._pending.items()],
             "refused": self.refused,
             "where": self._where,
             "run": self._run,
@@ -169,6 +182,7 @@ class OptunaStrategy(AskTellStrategy):
         self._shelf = None
         if state["study"] is not None:
             restore(self.shelf, state["study"])
+            self._pending = {number: self._again(trial) for number, trial in state["pending"]}
 
     # -- the study -----------------------------------------------------------------------------
 
@@ -216,10 +230,11 @@ class OptunaStrategy(AskTellStrategy):
 
     def _recall(self, candidate: int) -> Proposed | None:
         """Return a candidate that was proposed before the run was killed."""
-        shelf = self.shelf
-        if candidate not in self._adopted:
-            return None
-        trial = shelf.trial(self._adopted.pop(candidate))
+        _ = self.shelf  # opening it finds what was adopted
+        return self._again(self._adopted.pop(candidate)) if candidate in self._adopted else None
+
+    def _again(self, number: int) -> Proposed:
+        trial = self.shelf.trial(number)
         return Proposed(trial, self.search.space.parse(trial.user_attrs["codes"]))
 
     def _accept(
