@@ -1,4 +1,4 @@
-"""A user's own images: a folder per class, or one folder without labels."""
+"""A user's own images, read from the files that :mod:`nastk.data.layout` finds."""
 
 from __future__ import annotations
 
@@ -6,31 +6,18 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from attrs import evolve
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nastk.data.config import FolderConfig
+from nastk.data.layout import FORMATS as FORMATS
+from nastk.data.layout import layout
 from nastk.data.memory import InMemoryDataset, Source, load
 from nastk.errors import DataError
 
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".bmp": "BMP",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".ppm": "PPM",
-    ".pgm": "PPM",
-}
-"""Suffix (lower case) → Pillow format; only these decoders ever see a file."""
-
 MAX_PIXELS = 50_000_000
 """Largest image that is decoded."""
-
-MIN_PER_CLASS = 3
-"""One image for each split."""
 
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"})
 
@@ -39,26 +26,34 @@ def folder(config: FolderConfig, *, seed: int, device: str) -> InMemoryDataset:
     """Return the images under ``config.path``, cropped to a centred square and resized.
 
     ``PATH/CLASS/*.png`` gives labels, classes sorted by name; images directly in ``PATH`` have
-    none. Grey if all images are grey, else RGB, unless ``channels`` says otherwise. Transparent
-    pixels are shown on white; the orientation noted by a camera is applied. Hidden files and
-    files that are no images are passed over.
+    none, or those of ``PATH/metadata.jsonl``. Any of these may stand in ``PATH/train``, beside it
+    ``PATH/validation`` and ``PATH/test``, which are then those splits. Grey if all images are
+    grey, else RGB, unless ``channels`` says otherwise. Transparent pixels are shown on white; the
+    orientation noted by a camera is applied. Hidden files and files that are no images are passed
+    over.
 
     Raises:
         DataError: no such folder, images both with and without class, an empty or too small
-            class, a folder in a class, a link that leaves the folder, an unreadable or huge image.
+            class, a folder in a class, a link that leaves the folder, an unreadable or huge image,
+            metadata that cannot be read, or a split with other classes than the training images.
     """
     if not config.path:
         raise DataError(
             "data set 'folder': no folder of images was named", "--set dataset.path=FOLDER"
         )
-    root = Path(config.path)
-    files, labels, names = _listing(root)
-    grey = _all_grey(files)
+    found = layout(Path(config.path))
+    everything = [*found.train.files, *found.validation.files, *found.test.files]
+    grey = _all_grey(everything)
     channels = config.channels or (1 if grey else 3)
     assert config.image_size is not None
     size = config.image_size
-    images = np.stack([read_image(path, size, channels) for path in files])
-    return load("folder", Source(images, labels, names), config, seed=seed, device=device)
+    pool = [*found.train.files, *found.validation.files]
+    images = np.stack([read_image(path, size, channels) for path in pool])
+    source = Source(images, found.pool_labels, found.names, validation=len(found.validation.files))
+    if found.test.files:
+        tests = np.stack([read_image(path, size, channels) for path in found.test.files])
+        source = evolve(source, test_images=tests, test_labels=found.codes(found.test))
+    return load("folder", source, config, seed=seed, device=device)
 
 
 def read_image(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
@@ -83,61 +78,6 @@ def read_image(path: Path, size: int, channels: int) -> NDArray[np.uint8]:
     square = flat.crop((left, top, left + side, top + side))
     pixels = np.asarray(square.resize((size, size), Image.Resampling.BILINEAR))
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def _listing(root: Path) -> tuple[list[Path], NDArray[np.int64] | None, tuple[str, ...]]:
-    """Return image files in order, their labels or None, and the class names."""
-    files, folders = _entries(root, root)
-    if files and folders:
-        raise DataError(
-            f"data set 'folder': {root} holds both images ({files[0].name}) and folders "
-            f"({folders[0].name})",
-            "put every image into a class folder, or none",
-        )
-    if not folders:
-        if len(files) < MIN_PER_CLASS:
-            raise _too_few(root, len(files))
-        return files, None, ()
-    members = [_members(folder, root) for folder in folders]
-    labels = np.repeat(np.arange(len(folders)), [len(m) for m in members])
-    names = tuple(folder.name for folder in folders)
-    return [file for group in members for file in group], labels, names
-
-
-def _members(folder: Path, root: Path) -> list[Path]:
-    files, folders = _entries(folder, root)
-    if folders:
-        raise DataError(
-            f"data set 'folder': {folder} holds a folder ({folders[0].name}), expected images",
-            "name the folder whose sub-folders are the classes",
-        )
-    if len(files) < MIN_PER_CLASS:
-        raise _too_few(folder, len(files))
-    return files
-
-
-def _entries(folder: Path, root: Path) -> tuple[list[Path], list[Path]]:
-    """Return the image files and the folders in ``folder``, each sorted by name."""
-    try:
-        entries = sorted(folder.iterdir(), key=lambda path: path.name)
-        visible = [path for path in entries if not path.name.startswith(".")]
-        for path in visible:
-            _check_inside(path, root)
-        folders = [path for path in visible if path.is_dir()]
-    except OSError as error:
-        raise DataError(
-            f"data set 'folder': {folder}: {error.strerror or 'cannot be read'}",
-            "name a folder of images with --set dataset.path=FOLDER",
-        ) from None
-    return [p for p in visible if p.suffix.lower() in FORMATS and p.is_file()], folders
-
-
-def _check_inside(path: Path, root: Path) -> None:
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-        raise DataError(
-            f"data set 'folder': {path} is a link to {path.resolve()}, outside {root}",
-            "copy what it points to, or remove it",
-        )
 
 
 def _all_grey(files: list[Path]) -> bool:
@@ -191,12 +131,4 @@ def _huge(path: Path, got: str) -> DataError:
     return DataError(
         f"data set 'folder': {path} has {got} pixels, expected at most {MAX_PIXELS:,} in all",
         "shrink the image or remove it",
-    )
-
-
-def _too_few(folder: Path, count: int) -> DataError:
-    return DataError(
-        f"data set 'folder': {folder} has {count} image{'' if count == 1 else 's'}, expected at "
-        f"least {MIN_PER_CLASS}, one for each split",
-        f"add images ({', '.join(sorted(FORMATS))}), or remove the folder",
     )

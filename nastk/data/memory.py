@@ -31,6 +31,8 @@ class Source:
         class_names: one per class; empty for a set without labels.
         test_images: ``(M, C, H, W)`` uint8 of the official test set; None: taken from ``images``.
         test_labels: ``(M,)`` integers in [0, classes); None as for ``labels``.
+        validation: images at the end of ``images`` that are the official validation split; 0: it
+            is taken from ``images`` by its share.
     """
 
     images: Pixels
@@ -38,6 +40,7 @@ class Source:
     class_names: tuple[str, ...] = ()
     test_images: Pixels | None = None
     test_labels: NDArray[Any] | None = None
+    validation: int = 0
 
 
 class InMemoryDataset(Dataset):
@@ -139,6 +142,7 @@ def load(
         source.class_names,
         None if source.test_images is None else _shaped(source.test_images, config),
         source.test_labels,
+        source.validation,
     )
     shares = Shares(
         validation=config.validation, test=getattr(config, "test", 0.25), labels=config.labels
@@ -156,7 +160,11 @@ def _partition(name: str, source: Source, shares: Shares, seed: int) -> Partitio
     official = None if source.test_images is None else len(source.test_images)
     try:
         return make_partition(
-            _codes(source.labels, len(source.images)), shares, seed, official_test=official
+            _codes(source.labels, len(source.images)),
+            shares,
+            seed,
+            official_test=official,
+            official_validation=source.validation,
         )
     except DataError as error:
         raise DataError(f"data set '{name}': {error.message}", error.hint) from None

@@ -51,7 +51,12 @@ class Partition:
 
 
 def make_partition(
-    labels: NDArray[Any], shares: Shares, seed: int, *, official_test: int | None = None
+    labels: NDArray[Any],
+    shares: Shares,
+    seed: int,
+    *,
+    official_test: int | None = None,
+    official_validation: int = 0,
 ) -> Partition:
     """Return a partition, stratified by class, that depends on the arguments only.
 
@@ -64,12 +69,16 @@ def make_partition(
         shares: how to divide.
         seed: fixes every draw.
         official_test: size of the official test set; None takes the test from the pool.
+        official_validation: images at the end of the pool that are the validation split; 0 takes
+            it from the pool by its share.
 
     Raises:
         DataError: a class is too small to be in every split.
     """
     randomness = Randomness(seed).child("data")
     test_share = shares.test if official_test is None else 0.0
+    validation_share = 0.0 if official_validation else shares.validation
+    total, labels = len(labels), labels[: len(labels) - official_validation]
     parts: dict[str, list[Indices]] = {"train": [], "labelled": [], "validation": [], "test": []}
     for code in np.unique(labels):
         members = np.flatnonzero(labels == code).astype(np.int64)
@@ -77,7 +86,7 @@ def make_partition(
         if code == HIDDEN and bool((labels != HIDDEN).any()):
             parts["train"].append(shuffled)
             continue
-        n_test, n_validation = _allocate(len(members), shares.validation, test_share, int(code))
+        n_test, n_validation = _allocate(len(members), validation_share, test_share, int(code))
         train = shuffled[n_test + n_validation :]
         parts["test"].append(shuffled[:n_test])
         parts["validation"].append(shuffled[n_test : n_test + n_validation])
@@ -85,6 +94,8 @@ def make_partition(
         if code != HIDDEN:
             parts["labelled"].append(train[: max(1, _round(shares.labels * len(train)))])
     joined = {name: _join(arrays) for name, arrays in parts.items()}
+    if official_validation:
+        joined["validation"] = np.arange(len(labels), total, dtype=np.int64)
     if official_test is not None:
         joined["test"] = np.arange(official_test, dtype=np.int64)
     train, validation, test = (
@@ -95,7 +106,7 @@ def make_partition(
 
 
 def _allocate(count: int, validation: float, test: float, code: int) -> tuple[int, int]:
-    needed = 3 if test else 2
+    needed = 1 + bool(validation) + bool(test)
     if count < needed:
         what = "the set" if code == HIDDEN else f"class {code}"
         raise DataError(
@@ -104,7 +115,7 @@ def _allocate(count: int, validation: float, test: float, code: int) -> tuple[in
             "add images or remove the class",
         )
     n_test = max(1, _round(test * count)) if test else 0
-    n_validation = max(1, _round(validation * count))
+    n_validation = max(1, _round(validation * count)) if validation else 0
     while n_test + n_validation >= count:
         if n_test >= n_validation:
             n_test -= 1
