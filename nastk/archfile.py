@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from nastk import disk
 from nastk.errors import SpaceError
 from nastk.records import SCHEMA, Architecture, Task
 
@@ -67,7 +68,7 @@ def save_architecture(path: str | Path, space: SearchSpace, architecture: Archit
         SpaceError: it is no member of the space.
     """
     document = architecture_document(space, architecture)
-    Path(path).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    disk.write(Path(path), (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
 
 
 def architecture_document(space: SearchSpace, architecture: Architecture) -> dict[str, Any]:

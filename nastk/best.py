@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
+from nastk import disk
 from nastk.pictures import save_sheet
 from nastk.records import SCHEMA, Architecture, Evaluation, to_json
 from nastk.rundir import RunFolder, write_json
@@ -34,8 +34,8 @@ def write_best(
     from nastk.archfile import save_architecture
 
     new = folder.path / ".best.new"
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
+    disk.remove(new)
+    disk.make(new)
     save_architecture(new / "architecture.json", space, architecture)
     generator: Any = training.eval_generator()
     write_weights(new / "generator.safetensors", plain_weights(generator))

@@ -10,11 +10,13 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from nastk.assembly import World, assemble, changes, run_document
 from nastk.config import Config
+from nastk.errors import DiskError
 from nastk.events import FanOut, Sink, make_event
 from nastk.fixed import FixedStrategy
 from nastk.pictures import save_sheet
@@ -29,6 +31,7 @@ from nastk.resuming import (
     reading,
     refuse,
     repeated_work,
+    resumable,
     saved_config,
 )
 from nastk.rundir import Generation, RunFolder, check_free
@@ -171,6 +174,7 @@ class _Loop:
         self.stage: Stage | None = None
         self.ledger = world.search.ledger
         world.search.observer = self._event
+        world.search.executor.listener = lambda line: self._tell("warning", {"message": line})
 
     def run(self, generation: Generation | None, *, resumed: bool = False) -> Result:
         """Work from ``generation`` (None: from the start) until finished or stopped."""
@@ -188,8 +192,11 @@ class _Loop:
                 self._tell("folder", {"folder": str(self.folder.path)})
                 self._enter_stage()
             ended = self._drive()
+        except DiskError as error:
+            raise resumable(self.folder, error) from None
         finally:
-            self._session("stop", reason=ended, labels=self.world.labels.told())
+            with suppress(DiskError):  # the disk may be what ended the run
+                self._session("stop", reason=ended, labels=self.world.labels.told())
         if ended == "interrupted":
             self._tell("interrupted", {"generation": self.tick})
         stopped = ended == "interrupted"

@@ -9,6 +9,7 @@
     │   ├── SpaceError       an architecture, option or code that the space does not have
     │   ├── DataError        a data set is missing, malformed or used against its rules
     │   ├── RunFolderError   a run folder is missing, locked, damaged or does not match
+    │   │   └── DiskError    the disk refuses: full, read-only, not permitted, failing
     │   └── PairError        two components that cannot work together
     ├── TrialError           one candidate failed; recorded as data, the search goes on
     └── ShapeError           a tensor of the wrong shape reached a public function
@@ -61,6 +62,10 @@ class DataError(UserError):
 
 class RunFolderError(UserError):
     """A run folder is missing, locked by another process, damaged, or does not match."""
+
+
+class DiskError(RunFolderError):
+    """The disk refuses a write: full, read-only, not permitted, failing; nothing else is wrong."""
 
 
 class PairError(UserError):

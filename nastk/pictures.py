@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nastk import disk
 from nastk.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -35,10 +37,12 @@ def save_sheet(path: Path, images: Any, columns: int = 0, most: int = MAX_IMAGES
     """
     from PIL import Image
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    png = io.BytesIO()
+    Image.fromarray(grid(images, columns, most)).save(png, format="png")
+    disk.make(path.parent)
     new = path.with_name(f".{path.name}.new")
-    Image.fromarray(grid(images, columns, most)).save(new, format="png")
-    new.replace(path)
+    disk.write(new, png.getvalue())
+    disk.rename(new, path)
 
 
 def grid(

@@ -8,7 +8,7 @@ from typing import Any
 
 from nastk.assembly import plugin_versions, used_entries
 from nastk.config import Config, from_json
-from nastk.errors import RunFolderError, UserError
+from nastk.errors import DiskError, RunFolderError, UserError
 from nastk.ledger import Ledger
 from nastk.records import Cost
 from nastk.records import from_json as record_from_json
@@ -69,6 +69,12 @@ def refuse(folder: RunFolder, lines: Sequence[str], hint: str) -> None:
     """Raise a RunFolderError that lists ``lines``; nothing without any."""
     if lines:
         raise RunFolderError(f"{folder.path}: not the same run: {'; '.join(lines)}", hint)
+
+
+def resumable(folder: RunFolder, error: DiskError) -> DiskError:
+    """Return ``error`` with the command that continues the run once the disk is mended."""
+    mend = error.hint or "mend the disk"
+    return DiskError(error.message, f"{mend}, then continue with: nastk resume {folder.path}")
 
 
 @contextmanager

@@ -22,17 +22,15 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import socket
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
 
-from nastk.errors import RunFolderError
+from nastk import disk, holding
+from nastk.errors import DiskError, RunFolderError
 from nastk.records import SCHEMA
 from nastk.state import load_state, read_json, save_state
 
@@ -44,16 +42,16 @@ Journal = Literal["events", "candidates", "sessions"]
 COMMITTED: tuple[Journal, ...] = ("events", "candidates")
 """The journals whose length is part of a generation."""
 
-RUN_DOCUMENT = "run.json"
+RUN_DOCUMENT, HOLDER = "run.json", "holder.json"
 MAX_DOCUMENT_BYTES = 4 * 2**20
 MAX_LINE_BYTES = 16 * 2**20
 _NUMBER = re.compile(r"\d{5,12}")
 _PART = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _OWN = (
     RUN_DOCUMENT, "events.jsonl", "candidates.jsonl", "sessions.jsonl", "generations", "sheets",
-    "best", "run.lock", "holder.json",
+    "best", "run.lock", HOLDER,
 )  # fmt: skip
-_BEFORE_A_RUN = {"run.lock", "holder.json", "holder.json.new", "run.json.new"}
+_BEFORE_A_RUN = {"run.lock", HOLDER, f"{HOLDER}.new", f"{RUN_DOCUMENT}.new"}
 
 
 @frozen
@@ -85,6 +83,7 @@ class RunFolder:
         self.path = path
         self.document = document
         self._lock: FileLock | None = None
+        self._heart: holding.Heart | None = None
         self._files: dict[str, IO[bytes]] = {}
 
     # -- life ----------------------------------------------------------------------------------
@@ -98,13 +97,10 @@ class RunFolder:
         """
         check_free(path)
         folder = cls(path, {"schema": SCHEMA, "kind": "run", **document})
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            folder.hold()
-            check_free(path)
-            write_json(path / RUN_DOCUMENT, folder.document)
-        except OSError as error:
-            raise RunFolderError(f"{path}: cannot be written: {error.strerror}") from None
+        disk.make(path)
+        folder.hold()
+        check_free(path)
+        write_json(path / RUN_DOCUMENT, folder.document)
         return folder
 
     @classmethod
@@ -134,22 +130,32 @@ class RunFolder:
         try:
             lock.acquire()
         except Timeout:
-            raise RunFolderError(
-                f"{self.path}: in use by {self._holder()}", "wait for it, or stop it first"
-            ) from None
+            raise self._in_use(holding.locked_by(self.path / HOLDER)) from None
         except (OSError, NotImplementedError) as error:
             raise RunFolderError(f"{self.path}: cannot be locked: {error}") from None
         self._lock = lock
-        me = {"pid": os.getpid(), "host": socket.gethostname(), "started": round(time.time(), 3)}
-        write_json(self.path / "holder.json", {"schema": SCHEMA, "kind": "holder", **me})
+        try:
+            if other := holding.living(self.path / HOLDER):
+                raise self._in_use(other)
+            document = {"schema": SCHEMA, "kind": "holder", **holding.myself()}
+            write_json(self.path / HOLDER, document)
+        except RunFolderError:
+            lock.release()
+            self._lock = None
+            raise
+        self._heart = holding.Heart(self.path / HOLDER)
 
     def release(self) -> None:
         """Close the journals and give the lock back; harmless when not held."""
         for file in self._files.values():
             file.close()
         self._files = {}
+        if self._heart is not None:
+            self._heart.stop()
+            self._heart = None
         if self._lock is not None:
-            (self.path / "holder.json").unlink(missing_ok=True)
+            with suppress(DiskError):  # whoever comes next sees that this process holds it no more
+                disk.remove(self.path / HOLDER)
             self._lock.release()
             self._lock = None
 
@@ -166,9 +172,8 @@ class RunFolder:
 
     def append(self, journal: Journal, record: Mapping[str, Any]) -> None:
         """Add one line to a journal; it survives a kill of this process, not yet a power cut."""
-        file = self._file(journal)
-        file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
-        file.flush()
+        line = json.dumps(record, allow_nan=False).encode() + b"\n"
+        disk.append(self.path / f"{journal}.jsonl", self._file(journal), line)
 
     def read(self, journal: Journal, start: int = 0) -> Iterator[dict[str, Any]]:
         """Yield the records of a journal from byte ``start``; a torn last line is left out.
@@ -189,8 +194,9 @@ class RunFolder:
     def _file(self, journal: Journal) -> IO[bytes]:
         if journal not in self._files:
             path = self.path / f"{journal}.jsonl"
-            _cut_torn_line(path)
-            self._files[journal] = path.open("ab")
+            with disk.telling(path):
+                _cut_torn_line(path)
+                self._files[journal] = path.open("ab", buffering=0)
         return self._files[journal]
 
     # -- generations ---------------------------------------------------------------------------
@@ -207,8 +213,8 @@ class RunFolder:
         if final.exists():  # stopped again at the very step that was resumed
             return
         new = final.with_name(f".new-{number:05d}")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
+        disk.remove(new)
+        disk.make(new)
         names = [name for part, tree in states.items() for name in save_state(new, part, tree)]
         lengths = {journal: self._file(journal).seek(0, os.SEEK_END) for journal in COMMITTED}
         manifest = {
@@ -216,12 +222,12 @@ class RunFolder:
             "files": {name: checksum(new / name) for name in names}, "journals": lengths,
         }  # fmt: skip
         _write_text(new / "manifest.json", manifest)
-        _sync_all([*(self.path / f"{name}.jsonl" for name in COMMITTED), *new.iterdir()])
-        _sync(new)
-        new.rename(final)
-        _sync(final.parent)
+        disk.sync(*(self.path / f"{name}.jsonl" for name in COMMITTED), *sorted(new.iterdir()))
+        disk.sync(new)
+        disk.rename(new, final)
+        disk.sync(final.parent)
         for old in self.generations()[: -max(keep, 2)]:
-            shutil.rmtree(self.path / "generations" / f"{old:05d}")
+            disk.remove(self.path / "generations" / f"{old:05d}")
 
     def generations(self) -> list[int]:
         """Return the numbers of the generations on disk, ascending."""
@@ -241,11 +247,12 @@ class RunFolder:
             try:
                 found = self._read_generation(number)
             except RunFolderError as error:
-                damaged.append(f"generation {number} is damaged and left out: {error.message}")
+                damaged.append(f"generation {number} is damaged ({error.message})")
                 continue
-            return Generation(found.number, found.states, found.lengths, tuple(damaged))
+            warnings = tuple(f"{line}; continued from generation {number}" for line in damaged)
+            return Generation(number, found.states, found.lengths, warnings)
         if damaged:
-            raise RunFolderError(f"{self.path}: no generation is whole; {damaged[0]}")
+            raise RunFolderError(f"{self.path}: no generation is whole: {damaged[0]}")
         return None
 
     def generation(self, number: int) -> Generation:
@@ -263,26 +270,23 @@ class RunFolder:
         """
         number = -1 if generation is None else generation.number
         lengths = {} if generation is None else generation.lengths
-        try:
-            for journal in COMMITTED:
-                if (self.path / f"{journal}.jsonl").exists():
-                    os.truncate(self.path / f"{journal}.jsonl", lengths.get(journal, 0))
-            for later in (n for n in self.generations() if n > number):
-                shutil.rmtree(self.path / "generations" / f"{later:05d}")
-            for rest in self.path.glob("generations/.new-*"):
-                shutil.rmtree(rest)
-            for sheet in self.path.glob("sheets/*"):
-                if not _NUMBER.fullmatch(sheet.stem) or int(sheet.stem) > number:
-                    sheet.unlink()
-        except OSError as error:
-            raise RunFolderError(f"{self.path}: cannot be resumed: {error}") from None
+        for journal in COMMITTED:
+            if (self.path / f"{journal}.jsonl").exists():
+                disk.truncate(self.path / f"{journal}.jsonl", lengths.get(journal, 0))
+        for later in (n for n in reversed(self.generations()) if n > number):
+            disk.remove(self.path / "generations" / f"{later:05d}")
+        for rest in [*self.path.glob("generations/.new-*"), *self.path.glob(".best.new")]:
+            disk.remove(rest)
+        for sheet in self.path.glob("sheets/*"):
+            if not _NUMBER.fullmatch(sheet.stem) or int(sheet.stem) > number:
+                disk.remove(sheet)
 
     def replace_best(self, new: Path) -> None:
         """Put the finished folder ``new`` (beside it) in the place of ``best``."""
-        _sync_all(list(new.iterdir()))
-        shutil.rmtree(self.path / "best", ignore_errors=True)
-        new.rename(self.path / "best")
-        _sync(self.path)
+        disk.sync(*sorted(new.iterdir()))
+        disk.remove(self.path / "best")
+        disk.rename(new, self.path / "best")
+        disk.sync(self.path)
 
     def _read_generation(self, number: int) -> Generation:
         folder = self.path / "generations" / f"{number:05d}"
@@ -314,12 +318,8 @@ class RunFolder:
             if length and _byte_before(path, length) != b"\n":
                 raise RunFolderError(f"{path}: no line ends at byte {length}")
 
-    def _holder(self) -> str:
-        try:
-            holder = read_json(self.path / "holder.json", "holder", MAX_DOCUMENT_BYTES)
-            return f"process {int(holder['pid'])} on {str(holder['host'])[:100]}"
-        except (RunFolderError, KeyError, TypeError, ValueError):
-            return "another process"
+    def _in_use(self, who: str) -> RunFolderError:
+        return RunFolderError(f"{self.path}: in use by {who}", "wait for it, or stop it first")
 
 
 def check_free(path: Path) -> None:
@@ -342,12 +342,12 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON document, whole or not at all."""
     new = path.with_name(f"{path.name}.new")
     _write_text(new, document)
-    _sync(new)
-    new.replace(path)
+    disk.sync(new)
+    disk.rename(new, path)
 
 
 def _write_text(path: Path, document: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    disk.write(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
 
 
 def checksum(path: Path) -> str:
@@ -390,18 +390,3 @@ def _record(line: bytes, where: str) -> dict[str, Any]:
     if isinstance(record, dict):
         return record
     raise RunFolderError(f"{where}: expected a JSON object of at most {MAX_LINE_BYTES} bytes")
-
-
-def _sync(path: Path) -> None:
-    """Make a file or folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_all(paths: Sequence[Path]) -> None:
-    """Make files survive a power cut; together they wait for the disk about as long as one."""
-    with ThreadPoolExecutor(len(paths)) as pool:
-        list(pool.map(_sync, paths))

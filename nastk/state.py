@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nastk import disk
 from nastk.errors import NastkError, RunFolderError
 from nastk.records import SCHEMA
 
@@ -57,7 +58,7 @@ def save_state(folder: Path, name: str, tree: Any) -> list[str]:
     if writer.blobs:
         files.append(f"{name}.safetensors")
         write_weights(folder / files[1], writer.blobs)
-    (folder / files[0]).write_text(json.dumps(document, allow_nan=False), encoding="utf-8")
+    disk.write(folder / files[0], json.dumps(document, allow_nan=False).encode())
     return files
 
 
@@ -124,12 +125,14 @@ def write_weights(path: Path, tensors: Mapping[str, Any], note: str = "") -> Non
     if any(name in str(v.dtype) for v in tensors.values() for name in _NO_ARRAYS):
         from safetensors.torch import save_file as save_torch
 
-        save_torch({n: _own_tensor(v) for n, v in tensors.items()}, path, metadata)
+        own = {n: _own_tensor(v) for n, v in tensors.items()}
+        disk.produce(path, lambda file: save_torch(own, file, metadata))
     else:
         # Also of tensors: their own way takes twice as long to write the same bytes.
         from safetensors.numpy import save_file as save_numpy
 
-        save_numpy({n: _whole_array(v) for n, v in tensors.items()}, path, metadata)
+        whole = {n: _whole_array(v) for n, v in tensors.items()}
+        disk.produce(path, lambda file: save_numpy(whole, file, metadata))
 
 
 def plain_weights(network: Any) -> dict[str, Any]:

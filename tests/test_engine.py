@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -228,49 +227,6 @@ def test_resumed_run_remembers_the_candidates_of_before(tmp_path: Path) -> None:
 
 class Crash(BaseException):
     """Nothing after it runs, as after a kill (but for ``finally``)."""
-
-
-def crash_at(monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
-    """Let the ``moment``-th write to the disk fail, before it is done."""
-    import nastk.rundir as rundir
-
-    count = 0
-
-    def guarded(original: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count >= moment:
-                raise Crash
-            return original(*args, **kwargs)
-
-        return call
-
-    monkeypatch.setattr(rundir, "_sync", guarded(rundir._sync))
-    monkeypatch.setattr(rundir.RunFolder, "append", guarded(rundir.RunFolder.append))
-    monkeypatch.setattr(Path, "rename", guarded(Path.rename))
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_crash_at_any_write_is_mended_by_resume(tmp_path: Path, strategy: str) -> None:
-    """Crashes at writes spread over the run; each time the folder goes on to the same end."""
-    engine.run(config(strategy), toys.registry(), tmp_path / "whole")
-    expected = result_files(tmp_path / "whole")
-    for moment in [*range(4, 40, 5), *range(60, 200, 23)]:
-        folder = tmp_path / f"r{moment}"
-        with pytest.MonkeyPatch.context() as patch:
-            crash_at(patch, moment)
-            try:
-                engine.run(config(strategy), toys.registry(), folder)
-            except Crash:
-                pass
-            else:
-                break
-        (folder / "holder.json").unlink(missing_ok=True)
-        engine.resume(folder, toys.registry())
-        assert result_files(folder) == expected, moment
-        shutil.rmtree(folder)
-    assert moment > 60
 
 
 def test_lost_work_is_counted_as_repeated_and_told(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nastk import rundir
+from nastk.disk import Disk, replaced
 from nastk.errors import RunFolderError
 from nastk.rundir import RunFolder
 from nastk.testing.folders import content
@@ -246,25 +246,22 @@ def test_best_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert (tmp_path / "r/best/metrics.json").read_text() == "2"
 
 
-def test_everything_committed_is_on_the_disk_before_the_name_that_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_everything_committed_is_on_the_disk_before_the_name_that_says_so(tmp_path: Path) -> None:
     told: list[str] = []
-    sync, rename = rundir._sync, Path.rename
 
-    def recorded(path: Path) -> None:
-        sync(path)
-        told.append(path.name)
+    class Recorded(Disk):
+        def sync(self, *paths: Path) -> None:
+            super().sync(*paths)
+            told.extend(path.name for path in paths)
 
-    def renamed(path: Path, target: Path) -> Path:
-        told.append("rename")
-        return rename(path, target)
+        def rename(self, old: Path, new: Path) -> None:
+            told.append("rename")
+            super().rename(old, new)
 
     with RunFolder.create(tmp_path / "r", {}) as folder:
         folder.append("events", {})
-        monkeypatch.setattr(rundir, "_sync", recorded)
-        monkeypatch.setattr(Path, "rename", renamed)
-        folder.commit(1, STATES)
+        with replaced(Recorded()):
+            folder.commit(1, STATES)
     before, after = told[: told.index("rename")], told[told.index("rename") + 1 :]
     files = {"engine.json", "stage.json", "stage.safetensors", "manifest.json"}
     assert set(before[:-1]) == files | {"events.jsonl", "candidates.jsonl"}
