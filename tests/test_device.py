@@ -26,6 +26,7 @@ FLAGS = {
 SMALL = {
     "blockwise": {"warm_steps": 2, "unit_steps": 2, "finetune_steps": 2, "rate_images": 16},
     "random": {"candidates": 2, "steps": 2},
+    "random-sharing": {"shared_steps": 2, "rated": 2},
     "tpe": {"candidates": 2, "steps": 2},
     "nsga2": {"candidates": 2, "steps": 2},
 }

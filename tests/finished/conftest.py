@@ -31,6 +31,11 @@ TINY = {
 }
 SEARCHES = {
     "random": ("autogan", {"candidates": 1, "steps": 1}),
+    "random-sharing": (
+        "autogan",
+        {"shared_steps": 1, "rated": 1, "recalibrate_batches": 1},
+    ),
+    "reinforce": ("autogan", {"candidates": 1, "steps": 1}),
     "nsga2": ("autogan", {"candidates": 2, "steps": 1, "population": 2}),
     "tpe": ("stasgan", {"candidates": 2, "steps": 1, "startup_trials": 1}),
     "blockwise": (

@@ -32,7 +32,16 @@ PUBLISHED = [
     if entry.component.kind == "space" and entry.component.name in SPACES
     for name in entry.component.architectures
 ]
-STRATEGIES = ("adversarialnas", "autogan", "blockwise", "nsga2", "random", "tpe")
+STRATEGIES = (
+    "adversarialnas",
+    "autogan",
+    "blockwise",
+    "nsga2",
+    "random",
+    "random-sharing",
+    "reinforce",
+    "tpe",
+)
 
 
 @pytest.fixture(scope="session")

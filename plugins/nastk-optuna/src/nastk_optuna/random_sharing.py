@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nastk.attempts import FAILURES, reason_of, status_of
-from nastk.errors import ConfigError, nearest
+from nastk.errors import ConfigError, TrialError, nearest
 from nastk.records import Architecture, Budget, Cost, Leader, Trial, from_json, to_json
 from nastk.search import Search
 from nastk.space import SearchSpace
@@ -125,23 +124,22 @@ class RandomSharingStrategy(Strategy):
         before, chunk = training.cost, min(CHUNK, self.config.shared_steps - self.steps)
         try:
             progress = self._current().advance(chunk)
-        except FAILURES as error:
-            return self._give_up(error, training.cost - before)
+        except TrialError as error:
+            return self._give_up(str(error), training.cost - before)
         self.search.spend(SUPERNET, progress.cost)
         self.steps += chunk
         trained = self.steps >= self.config.shared_steps
         return self._report({**progress.losses, **progress.health}, milestone=trained)
 
-    def _give_up(self, error: Exception, spent: Cost) -> StepReport:
-        """Count the whole supernet as lost work, and begin another unless that makes no sense."""
-        ledger, reason = self.search.ledger, reason_of(error)
+    def _give_up(self, reason: str, spent: Cost) -> StepReport:
+        """Count the whole supernet as lost work, and begin another unless there were enough."""
+        ledger = self.search.ledger
         lost = self._current().training.cost - spent
         self.search.spend(SUPERNET, spent)
         ledger.failed = ledger.failed + lost + spent
         self.search.emit("failure", phase=SUPERNET, reason=reason)
         self._supernet, self.steps = None, 0
-        again = status_of(error) in ("diverged", "collapsed")
-        if again and self.restarts < self.config.max_restarts:
+        if self.restarts < self.config.max_restarts:
             self.restarts += 1
             return StepReport(f"the supernet starts anew: {reason}", share=0.0)
         self.failure = reason
