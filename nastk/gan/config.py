@@ -114,11 +114,13 @@ class TrainerConfig:
         "device",
         "host",
     )
-    forms: Literal["auto", "plain", "merged", "ring", "single", "frequency"] = _one_of(
+    forms: Literal["auto", "measure", "plain", "merged", "ring", "single", "frequency"] = _one_of(
         "auto",
         "evaluate networks in faster forms that compute the same, or as they are defined (plain); "
-        "mixtures of convolutions in the form that suits a shape, or in the one named",
+        "mixtures of convolutions in the form that suits a shape, by a rule (auto) or timed once "
+        "(measure: kept in the run, differs between machines), or in the one named",
         "auto",
+        "measure",
         "plain",
         "merged",
         "ring",

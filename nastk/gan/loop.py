@@ -57,6 +57,7 @@ class GanTraining(Training):
         self._labelled = setting.labelled
         self._device = setting.device
         self._passes = setting.passes
+        self._measured = setting.measured
         self._objective = own_objective(setting.objective, setting.device)
         if not self._objective.adversarial:
             plan = evolve(plan, train_generator=False, ema=False)
@@ -391,6 +392,7 @@ class GanTraining(Training):
             "objective": self._objective.state_dict(),
             "watch": self._watch.state_dict(),
             "macs": self._bill.state_dict(),
+            "forms": dict(self._measured.forms),
             "cost": {"steps": cost.steps, "images": cost.images, "macs": cost.macs},
             "seconds": cost.seconds,
         }
@@ -410,4 +412,5 @@ class GanTraining(Training):
         self._objective.load_state_dict(state["objective"])
         self._watch.load_state_dict(state["watch"])
         self._bill.load_state_dict(state["macs"])
+        self._measured.forms.update(state.get("forms", {}))
         self.cost = Cost(**state["cost"], seconds=state["seconds"])

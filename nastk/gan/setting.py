@@ -11,6 +11,7 @@ from attrs import frozen
 from nastk.dataset import Split
 from nastk.gan.config import TrainerConfig
 from nastk.gan.health import HealthPolicy
+from nastk.nn.measured import Measured
 from nastk.objective import Objective
 from nastk.passes import NetworkPass
 
@@ -27,6 +28,7 @@ class Setting:
         device: of networks and data.
         passes: told the progress at every health interval.
         health: this training's own policy.
+        measured: forms timed by all trainings of the trainer.
     """
 
     config: TrainerConfig
@@ -36,6 +38,7 @@ class Setting:
     device: torch.device
     passes: tuple[NetworkPass, ...]
     health: HealthPolicy
+    measured: Measured
 
 
 def own_objective(objective: Objective, device: torch.device) -> Objective:

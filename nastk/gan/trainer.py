@@ -20,6 +20,7 @@ from nastk.nn.accelerate import accelerate
 from nastk.nn.choice import Network
 from nastk.nn.choice import build as build_network
 from nastk.nn.initialise import initialise
+from nastk.nn.measured import Measured
 from nastk.nn.quick import quicken
 from nastk.nn.snapshot import Snapshot
 from nastk.nn.transfer import transfer
@@ -65,6 +66,7 @@ class GanTrainer(Trainer):
         self.passes = sorted(passes, key=lambda p: (p.order, p.name))
         self.device = str(where)
         self._splits: dict[tuple[int, ...], Split] = {}
+        self._measured = Measured()
 
     def build(
         self,
@@ -96,7 +98,7 @@ class GanTrainer(Trainer):
             network.to(memory_format=torch.channels_last)
         if self.config.forms != "plain":
             quicken(network)
-        accelerate(network, self.config.forms)
+        accelerate(network, self.config.forms, self._measured)
         return network
 
     def begin(self, pair: Pair, plan: Plan, randomness: Randomness) -> GanTraining:
@@ -116,6 +118,7 @@ class GanTrainer(Trainer):
             device=torch.device(self.device),
             passes=tuple(self.passes),
             health=plan.health or self.health_policy(),
+            measured=self._measured,
         )
         return GanTraining(pair, plan, randomness, setting)
 

@@ -16,6 +16,7 @@ from torch import nn
 from nastk.nn.choice import Network, Selection
 from nastk.nn.constants import Constants, kept_in
 from nastk.nn.edges import Edge, find_edges
+from nastk.nn.measured import Measured
 from nastk.nn.mixing import Pass
 from nastk.nn.pending import looked_at
 
@@ -29,17 +30,19 @@ class Mixtures:
         edges: its choices that hold something linear.
         form: how convolutions are evaluated.
         constants: see :mod:`nastk.nn.constants`.
+        measured: remembers timed forms, with the form ``measure``.
     """
 
     selection: Selection
     edges: list[Edge]
     form: str
     constants: Constants = field(factory=Constants)
+    measured: Measured = field(factory=Measured)
 
     def run(self, body: nn.Module, inputs: Sequence[Any]) -> Any:
         """Return what ``body`` makes of ``inputs``."""
         device = next(body.parameters()).device
-        turn = Pass(self.selection, self.edges, self.form, device)
+        turn = Pass(self.selection, self.edges, self.form, device, self.measured)
         self.selection.turn = turn
         try:
             with kept_in(self.constants, device):
@@ -50,15 +53,17 @@ class Mixtures:
         return output
 
 
-def accelerate(network: Network, form: str = "auto") -> None:
+def accelerate(network: Network, form: str = "auto", measured: Measured | None = None) -> None:
     """Let the mixtures of ``network`` be evaluated together from now on; deep copies do likewise.
 
     To be called when passes have changed the network for the last time.
 
     Args:
         network: with or without open choices.
-        form: ``auto`` by shape and precision, ``plain`` option by option, or ``merged``, ``ring``,
-            ``single`` (one dense kernel) or ``frequency``, where a form can do a shape.
+        form: ``auto`` by shape and precision, ``measure`` by timing each shape once, ``plain``
+            option by option, or ``merged``, ``ring``, ``single`` (one dense kernel) or
+            ``frequency``, where a form can do a shape.
+        measured: remembers timed forms, for several networks; None: one of the network's own.
     """
     for edge in find_edges(network):
         edge.mixed.edge = None
@@ -67,4 +72,4 @@ def accelerate(network: Network, form: str = "auto") -> None:
     if edges:
         for edge in edges:
             edge.mixed.edge = edge
-        network.mixtures = Mixtures(network.selection, edges, form)
+        network.mixtures = Mixtures(network.selection, edges, form, measured=measured or Measured())

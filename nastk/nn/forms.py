@@ -87,11 +87,25 @@ def choose(
         )
         fits = kind == "cpu" and stored.itemsize >= 4 and not (half and matrix_units())
         return "frequency" if fits and few else "merged"
-    if wanted == "frequency" and stored.itemsize < 4:
-        return "merged"
-    if wanted == "ring" and (half or min(plane.size) <= 4):
-        return "merged"  # oneDNN crashed on the ring's kernels in bf16 on 4 x 4
-    return cast("Form", wanted)
+    form = cast("Form", wanted)
+    return form if form in possible(plane, stored, half=half) else "merged"
+
+
+def possible(plane: Plane, stored: torch.dtype, *, half: bool) -> list[Form]:
+    """Return the forms that can do a group of convolutions.
+
+    Args:
+        plane: sizes and taps.
+        stored: type of the parameters.
+        half: whether products are in half precision.
+    """
+    found: list[Form] = ["merged", "single"]
+    # oneDNN crashed on the ring's kernels in bf16 on 4 x 4.
+    if not half and min(plane.size) > 4:
+        found.append("ring")
+    if stored.itemsize >= 4:
+        found.append("frequency")
+    return found
 
 
 def direct(plane: Plane, batch: int, channels: tuple[int, int], taps: int) -> float:

@@ -27,6 +27,7 @@ from nastk.nn.forms import Form
 from nastk.nn.frequency import Plane
 from nastk.nn.fused import is_mean
 from nastk.nn.linear import norm_of, taps
+from nastk.nn.measured import Group, Measured
 from nastk.nn.pending import Convolved, Pending, Raised, Scaled, Term, looked_at, tensor_of
 from nastk.nn.sums import mean, plus, plus_bias, precision, weighed
 
@@ -64,18 +65,25 @@ class Pass:
         edges: its linear choices.
         form: wanted form.
         device: of the network.
+        measured: what remembers timed forms, with the form ``measure``.
     """
 
     def __init__(
-        self, selection: Selection, edges: Sequence[Edge], form: str, device: torch.device
+        self,
+        selection: Selection,
+        edges: Sequence[Edge],
+        form: str,
+        device: torch.device,
+        measured: Measured,
     ) -> None:
         self._device = device
+        self._measured = measured
         self._options = selection.options
         self._mixture = dict(selection.weights)
         self._chosen = dict(selection.running)
         self._edges = edges
         self._form = form
-        self._lean = form not in ("auto", "frequency")
+        self._lean = form not in ("auto", "measure", "frequency")
         self._combined: dict[tuple[int, int], Combined] = {}
         self._run: set[tuple[int, int]] = set()
         self._waiting: list[ref[Convolved]] = []
@@ -256,16 +264,23 @@ class Pass:
     def _convolved(self, group: tuple[Plane, list[Convolved]]) -> Tensor:
         plane, terms = group
         x, layout = terms[0].x, self._kernel(terms[0]).layout
-        dtypes = self._kernel(terms[0]).grid.dtype, precision(x)
-        count = len({p for t in layout.taps for p in layout.places(t)})
-        channels = layout.source, layout.out
-        kind, batch = self._device.type, x.shape[0]
-        form = forms.choose(self._form, plane, batch, channels, count, kind, dtypes, len(terms))
+        dtype = self._kernel(terms[0]).grid.dtype
+        form = self._choose(Group(plane, layout, x.shape[0], len(terms), dtype, precision(x)))
         if form == "frequency":
             total = self._by_frequency(plane, terms)
             return plus_bias(total, [b for t in terms if (b := self._kernel(t).bias) is not None])
         first, *others = (self._by_convolution(plane, term, form) for term in terms)
         return sum(others, first)
+
+    def _choose(self, group: Group) -> Form:
+        if self._form == "measure":
+            return self._measured.form(group, self._device)
+        layout = group.layout
+        count = len({p for t in layout.taps for p in layout.places(t)})
+        return forms.choose(
+            self._form, group.plane, group.batch, (layout.source, layout.out), count,
+            self._device.type, (group.stored, group.short), group.edges,
+        )  # fmt: skip
 
     def _by_frequency(self, plane: Plane, terms: Sequence[Convolved]) -> Tensor:
         with torch.autocast(self._device.type, enabled=False):

@@ -196,3 +196,26 @@ def test_semi_supervised_options_resume_too(toy: SimpleNamespace, tmp_path: Path
     fifty_is_twice_twenty_five(
         toy, tmp_path, lambda **kw: toy.start("image", objective=SemiSupervised(config), **kw), 8
     )
+
+
+def test_a_resumed_training_takes_the_forms_that_were_timed_before(
+    toy: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(times: dict[str, float]) -> Any:
+        monkeypatch.setattr("nastk.nn.measured.seconds", lambda form, *_: times[form])
+        training = toy.start("image", forms="measure", choices={})
+        training.pair.generator.mix({"conv": torch.tensor([0.5, 0.5])})
+        return training
+
+    forms = ("merged", "single", "ring", "frequency")
+    first = begin(dict(zip(forms, (1.0, 2.0, 3.0, 4.0), strict=True)))
+    first.advance(Budget(2))
+    save_state(tmp_path, "training", first.state_dict())
+    chosen = first.state_dict()["forms"]
+    assert set(chosen.values()) == {"merged"}
+    second = begin(dict(zip(forms, (4.0, 3.0, 2.0, 1.0), strict=True)))
+    second.load_state_dict(load_state(tmp_path, "training"))
+    for training in (first, second):
+        training.advance(Budget(2))
+    assert second.state_dict()["forms"] == chosen
+    assert toy.difference(first.state_dict(), second.state_dict()) == []
