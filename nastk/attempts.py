@@ -137,6 +137,14 @@ class Attempt:
             cost = evolve(cost, seconds=time.perf_counter() - started)
         return evolve(outcome, trial=evolve(outcome.trial, cost=cost))
 
+    def refused(self, job: Job, reason: str) -> Outcome:
+        """Return the outcome of a job that is not begun, because it ended its process before."""
+        trial = Trial(
+            job.number, job.architecture, "crashed", Cost(), self.budget, reason=reason,
+            rung=self.rung,
+        )  # fmt: skip
+        return Outcome(trial)
+
     def begin(self, job: Job, prepare: Callable[[Pair], None] | None = None) -> Training:
         """Return the job's training as it begins, or where its state left it.
 

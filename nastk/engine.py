@@ -18,8 +18,10 @@ from nastk.assembly import World, assemble, changes, run_document
 from nastk.config import Config
 from nastk.errors import DiskError
 from nastk.events import FanOut, Sink, make_event
+from nastk.executor import InProcess
 from nastk.fixed import FixedStrategy
 from nastk.pictures import save_sheet
+from nastk.quarantine import Guard, Quarantine
 from nastk.records import Budget, Trial, to_json
 from nastk.registry import Registry
 from nastk.result import Result, result_of, trial_record, trial_values
@@ -174,6 +176,10 @@ class _Loop:
         self.stage: Stage | None = None
         self.ledger = world.search.ledger
         world.search.observer = self._event
+        self.quarantine = Quarantine(folder, world.config.engine.max_crashes)
+        world.search.quarantine = self.quarantine
+        if isinstance(world.search.executor, InProcess):
+            world.search.executor.guard = Guard(self.quarantine)
         world.search.executor.listener = lambda line: self._tell("warning", {"message": line})
 
     def run(self, generation: Generation | None, *, resumed: bool = False) -> Result:
@@ -191,10 +197,12 @@ class _Loop:
                 self._event("start", self._description())
                 self._tell("folder", {"folder": str(self.folder.path)})
                 self._enter_stage()
-            ended = self._drive()
+            with self.quarantine.watching():
+                ended = self._drive()
         except DiskError as error:
             raise resumable(self.folder, error) from None
         finally:
+            self.world.search.executor.close()
             with suppress(DiskError):  # the disk may be what ended the run
                 self._session("stop", reason=ended, labels=self.world.labels.told())
         if ended == "interrupted":
@@ -284,8 +292,10 @@ class _Loop:
         self._session("start", generation=number, repeated=to_json(lost))
         self.ledger.repeated = repeated_work(self.folder)
         self._tell("resumed", {"generation": number, "repeated": to_json(lost)})
-        for line in () if generation is None else generation.warnings:
-            self._tell("warning", {"message": line})
+        warnings = () if generation is None else generation.warnings
+        for line in (*warnings, self.quarantine.inquest()):
+            if line:
+                self._tell("warning", {"message": line})
 
     # -- telling -------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@
     best/                    the winner: architecture, weights, metrics, pictures, drawing
     sessions.jsonl           when which process worked here; no part of the result
     run.lock, holder.json    held while a process works here
+    under-way.json, fatal.log  there when a process died at work: at what, and where
 
 A generation is committed by one rename. Its manifest holds the checksum of each of its files and
 the lengths of the journals at that moment; what a journal holds beyond is work that a killed
@@ -49,7 +50,7 @@ _NUMBER = re.compile(r"\d{5,12}")
 _PART = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _OWN = (
     RUN_DOCUMENT, "events.jsonl", "candidates.jsonl", "sessions.jsonl", "generations", "sheets",
-    "best", "run.lock", HOLDER,
+    "best", "run.lock", HOLDER, "under-way.json", "fatal.log",
 )  # fmt: skip
 _BEFORE_A_RUN = {"run.lock", HOLDER, f"{HOLDER}.new", f"{RUN_DOCUMENT}.new"}
 
@@ -338,11 +339,12 @@ def check_free(path: Path) -> None:
         raise RunFolderError(f"{path}: is not empty", "choose another folder with --out")
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON document, whole or not at all."""
+def write_json(path: Path, document: Mapping[str, Any], *, synced: bool = True) -> None:
+    """Write a JSON document, whole or not at all; ``synced``: also if the power fails."""
     new = path.with_name(f"{path.name}.new")
     _write_text(new, document)
-    disk.sync(new)
+    if synced:
+        disk.sync(new)
     disk.rename(new, path)
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nastk.dataset import Dataset
     from nastk.evaluator import Evaluator
     from nastk.objective import Objective
+    from nastk.quarantine import Quarantine
     from nastk.space import SearchSpace
     from nastk.trainer import Trainer
 
@@ -95,6 +96,7 @@ class Search:
         device: e.g. ``cpu`` or ``cuda:0``.
         memory: outcomes so far; saved and restored by the engine.
         observer: told of every event as (type, values).
+        quarantine: what may not be tried any more; None: nothing is watched.
     """
 
     space: SearchSpace
@@ -110,6 +112,7 @@ class Search:
     device: str = "cpu"
     memory: Memory = field(factory=Memory)
     observer: Callable[[str, Mapping[str, Any]], None] = _ignore
+    quarantine: Quarantine | None = None
 
     def with_space(self, space: SearchSpace) -> Search:
         """Return the same search (ledger, memory, randomness shared) over another space."""

@@ -58,6 +58,9 @@ class EngineSettings:
         1, "CPU threads of one process; small networks are fastest with one", ge(1)
     )
     max_failures: int = _setting(20, "failed candidates after which the run fails", ge(0))
+    max_crashes: int = _setting(
+        2, "times that a candidate may crash this process before it is recorded as failed", ge(1)
+    )
 
 
 def _is_factor(_: Any, __: Any, value: int) -> None:

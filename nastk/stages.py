@@ -9,6 +9,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from nastk.assembly import World
@@ -160,11 +161,13 @@ class RetrainStage(Stage):
             return StepReport("no leader to retrain", done=True)
         training = self._current()
         before, progress = training.cost, None
+        quarantine = self.search.quarantine
         try:
-            progress = training.advance(Budget(updates_ahead(self.length, before)))
-            self.trained = spent_share(self.length, training.cost)
-            if self.trained >= 1.0:
-                self._measure(training)
+            with quarantine.trying(f"leader {self.index}") if quarantine else nullcontext():
+                progress = training.advance(Budget(updates_ahead(self.length, before)))
+                self.trained = spent_share(self.length, training.cost)
+                if self.trained >= 1.0:
+                    self._measure(training)
         except (TrialError, RuntimeError) as error:
             self._close({"status": status_of(error), "reason": reason_of(error)})
         cost = training.cost - before

@@ -1,0 +1,163 @@
+"""Work that ends its process is not begun for ever: what was under way when the last one died.
+
+Before a candidate is tried in this process, ``under-way.json`` names it; afterwards the file is
+gone. A process that a fault in native code ends (segmentation fault, abort, bus error) writes where
+into ``fatal.log`` with its last breath, and the kernel counts whom it kills for want of memory.
+Whoever resumes the run reads both. Only such deaths count against the work that was under way: a
+``kill -9``, a power cut and an interrupt say nothing about it.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from nastk import disk
+from nastk.errors import DiskError, RunFolderError, TrialError
+from nastk.records import SCHEMA
+from nastk.rundir import RunFolder, write_json
+from nastk.state import read_json
+
+UNDER_WAY, FATAL = "under-way.json", "fatal.log"
+CRASHED = "crashed"
+MAX_BYTES = 4096
+
+
+class Quarantine:
+    """What may not be tried any more in one run.
+
+    Args:
+        folder: of the run, held.
+        limit: deaths after which some work is given up, at least 1.
+    """
+
+    def __init__(self, folder: RunFolder, limit: int) -> None:
+        self.folder = folder
+        self.limit = limit
+        self._deaths: Counter[str] = Counter()
+        self._causes: dict[str, str] = {}
+
+    def inquest(self) -> str:
+        """Learn what the processes before died of; return a line about the last, or nothing.
+
+        Called once, before any work.
+        """
+        cause, work = self._cause(), self._under_way()
+        line = ""
+        if cause and work:
+            self.folder.append("sessions", {"type": CRASHED, "work": work, "cause": cause})
+        for record in self.folder.read("sessions"):
+            if record.get("type") == CRASHED:
+                self._deaths[str(record.get("work"))] += 1
+                self._causes[str(record.get("work"))] = str(record.get("cause"))[:200]
+        if cause and work:
+            line = f"{work} ended the process before ({cause}), {self._deaths[work]} of at most "
+            line += f"{self.limit} times; {self.folder.path / FATAL} may say where"
+        disk.remove(self.folder.path / UNDER_WAY)
+        return line
+
+    @contextmanager
+    def trying(self, work: str) -> Iterator[None]:
+        """Note that ``work`` is under way for a ``with`` block.
+
+        Raises:
+            TrialError: it ended the process too often; it is not begun.
+        """
+        if self._deaths[work] >= self.limit:
+            raise TrialError(self.verdict(work))
+        path = self.folder.path / UNDER_WAY
+        document = {"schema": SCHEMA, "kind": "under-way", "work": work, "killed": _killed()}
+        write_json(path, document, synced=False)
+        try:
+            yield
+        finally:
+            with suppress(DiskError):
+                disk.remove(path)
+
+    def verdict(self, work: str) -> str:
+        """Return why ``work`` is not begun, empty where it may be."""
+        deaths = self._deaths[work]
+        if deaths < self.limit:
+            return ""
+        return f"ended the process {deaths} times ({self._causes[work]}) and is given up"
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Have native faults of this process written down, unless somebody else has."""
+        if faulthandler.is_enabled():
+            yield
+            return
+        path = self.folder.path / FATAL
+        with disk.telling(path):
+            log = path.open("wb")
+        with log:
+            faulthandler.enable(log)
+            try:
+                yield
+            finally:
+                faulthandler.disable()
+        with suppress(OSError):
+            path.unlink()
+
+    def _cause(self) -> str:
+        """Return what ended the last process, as far as it left a trace."""
+        with suppress(OSError), (self.folder.path / FATAL).open("rb") as log:
+            first = log.readline(MAX_BYTES).decode(errors="replace").strip()
+            if first:
+                return first.removeprefix("Fatal Python error: ")
+        found = self._left()
+        if found is not None and found.get("killed", [])[:1] == _killed()[:1] != [""]:
+            before, now = found["killed"][1], _killed()[1]
+            if isinstance(before, int) and now > before:
+                return "killed for want of memory"
+        return ""
+
+    def _under_way(self) -> str:
+        found = self._left()
+        return "" if found is None else str(found.get("work", ""))[:200]
+
+    def _left(self) -> dict[str, Any] | None:
+        try:
+            found = read_json(self.folder.path / UNDER_WAY, "under-way", MAX_BYTES)
+            boot, count = found["killed"]
+            return {**found, "killed": [boot, count]}
+        except (RunFolderError, KeyError, TypeError, ValueError):
+            return None
+
+
+class Guard:
+    """Tries the candidates of one process under a quarantine; see :class:`InProcess`.
+
+    Args:
+        quarantine: of the run.
+    """
+
+    def __init__(self, quarantine: Quarantine) -> None:
+        self.quarantine = quarantine
+
+    def __call__(self, function: Callable[[Any], Any], task: Any) -> Any:
+        """Return ``function(task)``, or what it says of a task that may not be tried any more."""
+        refused = getattr(function, "refused", None)
+        if refused is None:
+            return function(task)
+        work = f"candidate {task.number}"
+        if verdict := self.quarantine.verdict(work):
+            return refused(task, verdict)
+        with self.quarantine.trying(work):
+            return function(task)
+
+
+def _killed() -> list[Any]:
+    """Return this boot, and how many processes its kernel has killed for want of memory."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return [boot, int(line.split()[1])]
+    except OSError:
+        pass
+    return ["", 0]
