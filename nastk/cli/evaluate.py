@@ -164,11 +164,13 @@ def _write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _print(each: Measured) -> None:
+    from nastk.finished import Checkpoint
+
     winner = each.target.winner
     rows = [("target", each.target.name)]
     if winner is not None:
         rows.append(("architecture", f"{winner.codes}   ({winner.space.name})"))
-    if each.target.kind == "checkpoint":
+    if isinstance(winner, Checkpoint):
         rows.append(("trained", f"{winner.steps:,} updates so far"))
     rows += [("data", _data(each)), *_extractors(each), ("self-test", _self_test(each))]
     print_table(rows)

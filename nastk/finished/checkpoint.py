@@ -122,7 +122,7 @@ def _world(folder: RunFolder, registry: Registry) -> World:
 def _stage(world: World, folder: RunFolder, generation: Generation) -> Stage:
     """Return the stage that was under way, with its state; the last one of a finished run."""
     engine, search = generation.states["engine"], world.search
-    stage = STAGES[min(engine["stage"], len(STAGES) - 1)](world, folder)
+    stage: Stage = STAGES[min(engine["stage"], len(STAGES) - 1)](world, folder)
     search.ledger.load_state_dict(generation.states["ledger"])
     search.memory.load_state_dict(generation.states["memory"])
     search.randomness.load_state_dict(generation.states["randomness"])
