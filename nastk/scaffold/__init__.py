@@ -63,7 +63,7 @@ class Names:
             raise ConfigError(f"--kind: got '{kind}'", nearest(kind, KINDS))
         if not _NAME.fullmatch(name) or len(name) > _LONGEST:
             raise ConfigError(
-                f"plugin name: got '{name[:_LONGEST]}', expected at most {_LONGEST} lower-case "
+                f"plugin name: got {name[:_LONGEST]!r}, expected at most {_LONGEST} lower-case "
                 "letters, digits and single hyphens, a letter first",
                 _suggestion(name),
             )

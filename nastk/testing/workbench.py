@@ -16,6 +16,7 @@ from attrs import field, frozen
 from nastk.assembly import World, assemble
 from nastk.config import resolve
 from nastk.plugins import load
+from nastk.randomness import Randomness
 from nastk.records import Cost
 from nastk.registry import Component, Entry, Registry
 from nastk.state import load_state, save_state
@@ -140,6 +141,16 @@ def differences(mine: Any, theirs: Any) -> list[str]:
     a, b = leaves(mine), leaves(theirs)
     absent = object()
     return [path for path in sorted({*a, *b}) if a.get(path, absent) != b.get(path, absent)]
+
+
+def drawn(randomness: Randomness) -> dict[str, Any]:
+    """Return the states of those streams that something was drawn from."""
+    fresh = Randomness(randomness.seed, randomness.device)
+    state = randomness.state_dict()
+    for name in (*state["numpy"], *state["torch"]):
+        (fresh.numpy if name in state["numpy"] else fresh.torch)(name)
+    begun, now = leaves(fresh.state_dict()), leaves(state)
+    return {path: value for path, value in now.items() if begun.get(path) != value}
 
 
 @contextmanager

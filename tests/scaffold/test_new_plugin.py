@@ -192,3 +192,10 @@ def test_a_name_that_another_plugin_holds_is_refused(
     assert command(*words) == 2
     assert "objective 'hinge' is already held by nastk" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_every_distribution_of_ours_ships_its_types() -> None:
+    root = Path(__file__).parents[2]
+    packages = [root / "nastk", *(p.parent for p in root.glob("plugins/*/src/*/__init__.py"))]
+    assert len(packages) > 5
+    assert [p.name for p in packages if not (p / "py.typed").is_file()] == []

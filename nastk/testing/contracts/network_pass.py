@@ -75,7 +75,7 @@ class PassContract(ComponentContract):
             plain = build(space, network.role, self.choices(space))
             outputs = [_outputs(n, space) for n in (network, plain)]
             assert [o.shape for o in outputs[0]] == [o.shape for o in outputs[1]]
-            torch.stack([o.sum() for o in outputs[0]]).sum().backward()
+            torch.stack([o.sum() for o in outputs[0]]).sum().backward()  # type: ignore[no-untyped-call]
             found = [p.grad for p in network.parameters() if p.grad is not None]
             assert found
             assert all(bool(torch.isfinite(g).all()) for g in found)

@@ -147,7 +147,7 @@ class ObjectiveContract(ComponentContract):
                 network.to("cuda:0")
             for turn in ("discriminator", "generator"):
                 loss = self.loss(objective, turn, self.exchange(objective, device="cuda:0"))
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
 
     # -- what an objective is shown ------------------------------------------------------------
 
@@ -173,9 +173,16 @@ class ObjectiveContract(ComponentContract):
         labels[1::4] = -1
         real, fake = (_leaves(judge(x)) for x in images)
         return Exchange(
-            real, fake, *images, labels=labels, condition=draw(4), progress=0.5,
-            mask=torch.ones(8, 1, 8, 8, device=device), discriminator=judge,
-        )  # fmt: skip
+            real,
+            fake,
+            real_images=images[0],
+            fake_images=images[1],
+            labels=labels,
+            condition=draw(4),
+            mask=torch.ones(8, 1, 8, 8, device=device),
+            progress=0.5,
+            discriminator=judge,
+        )
 
     def terms(self, objective: Objective, turn: str, exchange: Exchange) -> Mapping[str, Tensor]:
         """Return the terms of one turn; random places come from one fixed scope.
@@ -206,8 +213,7 @@ def part(exchange: Exchange, half: slice) -> Exchange:
     for name in ("real_images", "fake_images", "labels", "condition", "mask"):
         setattr(found, name, getattr(exchange, name)[half])
     for name in ("real", "fake"):
-        scores: Scores = getattr(exchange, name)
-        setattr(found, name, Scores(*(None if x is None else x[half] for x in scores)))
+        setattr(found, name, _each(getattr(exchange, name), lambda x: x[half]))
     return found
 
 
@@ -236,7 +242,12 @@ class _Judge(nn.Module):
 
 
 def _leaves(scores: Scores) -> Scores:
-    return Scores(*(None if x is None else x.detach().requires_grad_() for x in scores))
+    return _each(scores, lambda x: x.detach().requires_grad_())
+
+
+def _each(scores: Scores, change: Callable[[Tensor], Tensor]) -> Scores:
+    found: list[Any] = [None if x is None else change(x) for x in scores]
+    return Scores(*found)
 
 
 def _gradients(loss: Tensor, exchange: Exchange) -> list[Tensor]:

@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from nastk.nn.choice import Network, build, build_derived
-from nastk.objective import as_scores
+from nastk.objective import Scores, as_scores
 from nastk.randomness import Randomness
 from nastk.records import Architecture, Role, Task, canonical_json, from_json, to_json
 from nastk.registry import Component
@@ -95,7 +96,8 @@ class SpaceContract(ComponentContract, ChoiceLaws):
                 frozen = space.freeze({name: option})
                 found = frozen.sample(rng)
                 assert found.choices.get(name, option) == option
-                assert space.architecture(found.choices) == found
+                assert frozen.architecture(found.choices) == found
+                space.architecture(found.choices)  # valid there too
         assert space.identity == identity
 
     # -- networks ------------------------------------------------------------------------------
@@ -127,10 +129,13 @@ class SpaceContract(ComponentContract, ChoiceLaws):
 
     def test_gradients_reach_both_networks(self, space: SearchSpace) -> None:
         """Finite ones, in the supernet as in derived networks."""
-        supernets = tuple(build(space, role, {}) for role in ROLES)
-        for generator, discriminator in (supernets, self._networks(space, self.sampled(space)[0])):
+        architecture = self.sampled(space)[0]
+        supernets = build(space, ROLES[0], {}), build(space, ROLES[1], {})
+        for supernet in supernets:
+            supernet.activate(architecture.choices)
+        for generator, discriminator in (supernets, self._networks(space, architecture)):
             _, scores = self._pass(space, generator, discriminator)
-            sum(o.sum() for o in scores if o is not None).backward()  # type: ignore[union-attr]
+            torch.stack([o.sum() for o in scores if o is not None]).sum().backward()  # type: ignore[no-untyped-call]
             for network in (generator, discriminator):
                 found = [p.grad for p in network.parameters() if p.grad is not None]
                 assert found, f"no gradient reaches the {network.role}"
@@ -150,7 +155,7 @@ class SpaceContract(ComponentContract, ChoiceLaws):
         with pretend_cuda():
             made = [n.to("cuda:0") for n in self._networks(space, architecture)]
             images, scores = self._pass(space, made[0], made[1], "cuda:0")
-            scores.validity.sum().backward()
+            scores.validity.sum().backward()  # type: ignore[no-untyped-call]
             assert str(images.device) == "cuda:0"
 
     def _networks(self, space: SearchSpace, architecture: Architecture) -> tuple[Network, Network]:
@@ -159,8 +164,9 @@ class SpaceContract(ComponentContract, ChoiceLaws):
 
     def _pass(
         self, space: SearchSpace, generator: Network, discriminator: Network, device: str = "cpu"
-    ):  # type: ignore[no-untyped-def]
-        inputs = torch.randn(2, *space.input.shape, generator=Randomness(0, device).fixed("z"),
-                             device=device)  # fmt: skip
-        images = generator(inputs)
+    ) -> tuple[Tensor, Scores]:
+        source = Randomness(0, device).fixed("z")
+        images: Tensor = generator(
+            torch.randn(2, *space.input.shape, generator=source, device=device)
+        )
         return images, as_scores(discriminator(images))

@@ -15,7 +15,7 @@ from nastk.nn.fingerprint import deterministic_input, fingerprint, formula, set_
 from nastk.nn.inspect import inspect_architecture
 from nastk.nn.transfer import transfer
 from nastk.records import InputSpec, Task
-from nastk.testing.laws import ChoiceLaws
+from nastk.testing.contracts import SpaceContract
 from nastk_adversarialnas import register_components
 from nastk_adversarialnas.config import SpaceConfig
 from nastk_adversarialnas.figures import generator_figures, live_parts
@@ -342,25 +342,24 @@ def test_settings_that_do_not_fit_are_refused(settings, side, message):
         published(side, **settings)
 
 
-class TestFixedLaws(ChoiceLaws):
-    draws = 3
+class TestFixed(SpaceContract):
+    settings = {"generator_width": 2, "discriminator_width": 2, "latent_dim": 6}  # noqa: RUF012
+    refused = ({"generator_width": 0}, {"discriminator": "both"})
+    task = Task((1, 16, 16))
 
     @pytest.fixture
-    def space(self):
-        return AdversarialSpace(
-            SpaceConfig(generator_width=2, discriminator_width=2, latent_dim=6),
-            task=Task((1, 16, 16)),
-        )
+    def component(self):
+        return next(c for c in register_components() if c.kind == "space")
 
 
-class TestSearchedLaws(ChoiceLaws):
-    draws = 3
+class TestSearched(SpaceContract):
+    settings = {  # noqa: RUF012
+        "generator_width": 2,
+        "discriminator_width": 2,
+        "latent_dim": 6,
+        "discriminator": "searched",
+    }
 
     @pytest.fixture
-    def space(self):
-        return AdversarialSpace(
-            SpaceConfig(
-                generator_width=2, discriminator_width=2, latent_dim=6, discriminator="searched"
-            ),
-            task=Task((1, 16, 16), 3, 4),
-        )
+    def component(self):
+        return next(c for c in register_components() if c.kind == "space")

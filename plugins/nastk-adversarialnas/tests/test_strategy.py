@@ -135,18 +135,6 @@ def test_a_resumed_search_equals_the_uninterrupted_one(toy, tmp_path, planted, s
     assert toy.difference(whole.state_dict(), second.state_dict()) == []
 
 
-def test_looking_at_a_search_does_not_change_it(toy):
-    watched, plain = toy.begin(toy.Planted()), toy.begin(toy.Planted())
-    for strategy in (watched, plain):
-        strategy.step()
-    watched.pictures()
-    watched.leaders()
-    watched.state_dict()
-    for strategy in (watched, plain):
-        run(strategy)
-    assert toy.difference(watched.state_dict(), plain.state_dict()) == []
-
-
 def test_a_supernet_that_fails_ends_the_search_with_what_was_derived(toy, monkeypatch):
     strategy = toy.begin(derive_every=1, choice_lr=1.0)
     strategy.step()

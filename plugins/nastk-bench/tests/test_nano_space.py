@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from nastk.errors import SpaceError
 from nastk.nn.choice import build_derived
 from nastk.objective import as_scores
 from nastk.records import Role, Task
+from nastk.registry import Component
+from nastk.testing.contracts import SpaceContract
 from nastk.testing.laws import ChoiceLaws
+from nastk_bench import register_components
 from nastk_bench.config import SpaceConfig
 from nastk_bench.protocol import nano_space
 from nastk_bench.space import NanoSpace
@@ -28,12 +32,15 @@ def _space() -> NanoSpace:
     )
 
 
-class TestNanoSpace(ChoiceLaws):
+class TestNanoSpace(SpaceContract):
     draws = 12
+    task = Task((1, 8, 8), 10)
+    settings: Mapping[str, Any] = {"generator_width": 4, "discriminator_width": 4}
+    refused = ({"generator_width": 0},)
 
     @pytest.fixture
-    def space(self) -> NanoSpace:
-        return _space()
+    def component(self) -> Component:
+        return next(c for c in register_components() if c.kind == "space")
 
 
 class TestCutNetworks(ChoiceLaws):

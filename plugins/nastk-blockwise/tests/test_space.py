@@ -7,7 +7,9 @@ import pytest
 from nastk.errors import SpaceError
 from nastk.nn.inspect import inspect_architecture
 from nastk.records import Task
-from nastk.testing.laws import ChoiceLaws, GrowthLaw
+from nastk.testing.contracts import SpaceContract
+from nastk.testing.laws import GrowthLaw
+from nastk_blockwise import register_components
 from nastk_blockwise.config import SpaceConfig
 from nastk_blockwise.space import StasganSpace
 
@@ -168,12 +170,14 @@ def test_searched_discriminator_keeps_its_strides_at_eight():
     assert shape == [1, 1, 4, 4]
 
 
-class TestLaws(ChoiceLaws):
+class TestContract(SpaceContract):
+    settings = {"generator_width": 2, "discriminator_width": 2}  # noqa: RUF012
+    refused = ({"generator_width": 0}, {"norm": "batch"})
+    task = Task((1, 32, 32), 3)
+
     @pytest.fixture
-    def space(self):
-        return StasganSpace(
-            SpaceConfig(generator_width=2, discriminator_width=2), task=Task((1, 32, 32), 3)
-        )
+    def component(self):
+        return next(c for c in register_components() if c.kind == "space")
 
 
 class TestGrowth(GrowthLaw):

@@ -93,26 +93,6 @@ def test_another_seed_proposes_otherwise_and_the_same_seed_the_same(world: Any) 
     assert told(runs[0]) != told(runs[2])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_global_random_state_is_neither_read_nor_moved(world: Any, kind: Any) -> None:
-    import random
-
-    import numpy as np
-
-    random.seed(3)
-    np.random.seed(3)  # noqa: NPY002 - it is the global state that is tested
-    before = (random.getstate(), _numpy_state())
-    world.run(make(kind, candidates=12), world.table())
-    assert (random.getstate(), _numpy_state()) == before
-
-
-def _numpy_state() -> Any:
-    import numpy as np
-
-    state: Any = np.random.get_state()  # noqa: NPY002 - it is the global state that is tested
-    return state[1].tolist()
-
-
 # -- limits ----------------------------------------------------------------------------------------
 
 
