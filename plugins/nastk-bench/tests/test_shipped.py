@@ -17,8 +17,6 @@ from nastk_bench.table import Table
 
 PAGE = Path(__file__).parents[3] / "docs" / "nano.md"
 
-pytestmark = pytest.mark.skipif(not SHIPPED.exists(), reason="the table is being built")
-
 
 @pytest.fixture(scope="module")
 def real() -> Table:
