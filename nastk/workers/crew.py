@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define
 
 from nastk.assembly import World
 from nastk.attempts import Attempt, Job, Outcome
@@ -56,9 +56,10 @@ class Slot:
         index: 0-based.
         worker: what the subclass hired, None: nobody yet.
         ready: the worker has put the run together.
-        ticket: what it was given last.
-        since: when what it does now began, on the monotonic clock.
-        failures: workers in a row that were lost before they were ready.
+        ticket: what it is doing.
+        since: when it was hired, or was given that, on the monotonic clock.
+        failures: workers in a row that were lost before they were ready; with too many of them
+            the slot stays empty.
     """
 
     index: int
@@ -171,7 +172,7 @@ class Crew(Executor):
     def _advance(self) -> None:
         """Wait until something has happened: an answer, a loss, or a task done here."""
         self._dispatch()
-        if not any(slot.ticket for slot in self._slots):
+        if not (self._waiting or any(slot.ticket for slot in self._slots)):
             return  # what waited was done here
         letter = self.listen(self._patience())
         if letter is not None:
@@ -179,7 +180,7 @@ class Crew(Executor):
             if slot is not None:
                 self._hear(slot, letter)
         for slot in self._slots:
-            if slot.ticket is not None and self._left(slot) <= 0.0:
+            if self._left(slot) <= 0.0:
                 self._lose(slot, "timed-out", f"no answer in {self._limit(slot):g} seconds")
 
     def _dispatch(self) -> None:
@@ -187,34 +188,39 @@ class Crew(Executor):
         assert self.world is not None, "the executor was not started"
         if not self._slots and self._waiting:
             self._slots = [Slot(i) for i in range(self.size())]
-        free = deque(slot for slot in self._slots if slot.ticket is None)
+        self._staff()
+        free = deque(slot for slot in self._slots if slot.ready and slot.ticket is None)
         while self._waiting:
             ticket = self._waiting[0]
             if not can_go(ticket.function, self.world):
                 self._waiting.popleft()
                 self._finished[ticket.number] = (ticket, ticket.function(ticket.task))
             elif free:
-                self._waiting.popleft()
-                self._assign(free.popleft(), ticket)
+                slot = free.popleft()
+                slot.ticket, slot.since = self._waiting.popleft(), time.monotonic()
+                self.give(slot.worker, errand(ticket.function, ticket.task))
             else:
                 return
 
-    def _assign(self, slot: Slot, ticket: Ticket) -> None:
+    def _staff(self) -> None:
+        """Hire workers for what waits; one that a cluster has no room for holds no candidate."""
         assert self.world is not None
-        if slot.worker is None:
+        wanted = [t for t in self._waiting if can_go(t.function, self.world)]
+        idle = sum(slot.worker is not None and slot.ticket is None for slot in self._slots)
+        empty = [s for s in self._slots if s.worker is None and s.failures < self.settings.tries]
+        for slot in empty[: max(0, len(wanted) - idle)]:
             self._greeting = self._greeting or greeting(self.world, self.device())
-            slot.worker, slot.ready = self.hire(slot.index), False
+            slot.worker, slot.since = self.hire(slot.index), time.monotonic()
             self.give(slot.worker, self._greeting)
-        slot.ticket, slot.since = ticket, time.monotonic()
-        self.give(slot.worker, errand(ticket.function, ticket.task))
 
     def _patience(self) -> float | None:
         """Return the seconds until the first worker counts as hung, None: never."""
-        first = min(self._left(slot) for slot in self._slots if slot.ticket)
+        first = min(self._left(slot) for slot in self._slots)
         return None if math.isinf(first) else max(0.0, first)
 
     def _left(self, slot: Slot) -> float:
-        return slot.since + self._limit(slot) - time.monotonic()
+        idle = slot.worker is None or (slot.ready and slot.ticket is None)
+        return math.inf if idle else slot.since + self._limit(slot) - time.monotonic()
 
     def _limit(self, slot: Slot) -> float:
         return (self.settings.timeout or math.inf) if slot.ready else START_SECONDS
@@ -224,7 +230,7 @@ class Crew(Executor):
             self._lose(slot, "crashed", letter.reason)
         elif not slot.ready:
             check_answer(from_bytes(letter.answer))
-            slot.ready, slot.failures, slot.since = True, 0, time.monotonic()
+            slot.ready, slot.failures = True, 0
         else:
             ticket, slot.ticket = slot.ticket, None
             assert ticket is not None
@@ -241,10 +247,10 @@ class Crew(Executor):
         slot.worker, slot.ticket, slot.ready = None, None, False
         if not was_ready:
             slot.failures += 1
-            if slot.failures >= self.settings.tries:
-                raise NastkError(f"{slot.failures} workers in a row did not start: {reason}")
-            if ticket is not None:
-                self._waiting.appendleft(ticket)
+            last = slot.failures >= self.settings.tries
+            self._tell(f"worker {slot.index} did not start: {reason}")
+            if last and not any(s.worker or s.failures < slot.failures for s in self._slots):
+                raise NastkError(f"no worker starts, tried {slot.failures} times: {reason}")
             return
         if ticket is None:
             return

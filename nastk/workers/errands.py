@@ -169,6 +169,7 @@ class Servant:
             return to_bytes({"fault": _fault(error)})
 
     def _greet(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+        sys.path += [path for path in tree["path"] if path not in sys.path]
         registry = Registry()
         for told in tree["components"]:
             own = {key: told[key] for key in ("kind", "name", "factory", "config")}
