@@ -134,3 +134,10 @@ def test_what_was_to_go_cannot_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_version_that_is_none_is_refused() -> None:
     with pytest.raises(PluginError, match=r"expected 'major\.minor'"):
         versioning.parse("1")
+
+
+def test_our_own_plugins_say_which_api_they_are_made_for() -> None:
+    modules = sorted((Path(__file__).parents[1] / "plugins").glob("*/src/*/__init__.py"))
+    assert len(modules) >= 5
+    silent = [m.parent.name for m in modules if "nastk_api = " not in m.read_text("utf-8")]
+    assert silent == []

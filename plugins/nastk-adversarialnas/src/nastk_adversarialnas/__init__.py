@@ -12,6 +12,8 @@ _ARCHITECTURES = {
     "mmd": "0 1 3 4 6 4 1 / 1 1 4 0 5 5 3 / 0 1 4 5 6 4 4",
 }
 
+nastk_api = "1.0"
+
 
 @hookimpl
 def register_components() -> list[Component]:

@@ -13,6 +13,8 @@ _ARCHITECTURES = {
     "C": "1 1 1 1 / 1 0 0 1 1 / 1 0 1 0 3",
 }
 
+nastk_api = "1.0"
+
 
 @hookimpl
 def register_components() -> list[Component]:

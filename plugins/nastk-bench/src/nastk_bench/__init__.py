@@ -38,6 +38,8 @@ _LIVE = {
     **_LENGTHS,
 }
 
+nastk_api = "1.0"
+
 
 @hookimpl
 def register_components() -> list[Component]:

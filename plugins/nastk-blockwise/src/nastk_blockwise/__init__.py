@@ -29,6 +29,8 @@ _FULL = {
     "final.steps": 20000,
 }
 
+nastk_api = "1.0"
+
 
 @hookimpl
 def register_components() -> list[Component]:

@@ -30,6 +30,8 @@ _STRATEGIES = (
     ),
 )
 
+nastk_api = "1.0"
+
 
 @hookimpl
 def register_components() -> list[Component]:
