@@ -118,7 +118,21 @@ class Attempt:
         return executor.map(self, jobs)
 
     def __call__(self, job: Job) -> Outcome:
-        """Build, train and measure one candidate; a failure is an outcome."""
+        """Build, train and measure one candidate; a failure is an outcome.
+
+        One that runs out of memory is tried once more in smaller portions, where the trainer can.
+        """
+        outcome = self._tried(job)
+        smaller = self.trainer.smaller() if outcome.trial.status == "out-of-memory" else None
+        if smaller is None:
+            return outcome
+        again = evolve(self, trainer=smaller)._tried(job)
+        trial = evolve(again.trial, cost=again.trial.cost + outcome.trial.cost)
+        if trial.ok:
+            trial = evolve(trial, reason="out of memory at first; trained in smaller portions")
+        return evolve(again, trial=trial)
+
+    def _tried(self, job: Job) -> Outcome:
         started, before = time.perf_counter(), Cost()
         trial = Trial(job.number, job.architecture, "ok", Cost(), self.budget, rung=self.rung)
         outcome = Outcome(trial)

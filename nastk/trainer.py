@@ -203,6 +203,13 @@ class Trainer(ABC):
         """
         return ""
 
+    def smaller(self) -> Trainer | None:
+        """Return a trainer that does the same in about half the memory; None where none can.
+
+        Asked when a candidate ran out of memory; it is then tried once more.
+        """
+        return None
+
     def disinherits(self, space: SearchSpace) -> str:
         """Return one line why weights cannot pass between architectures of ``space``, else empty.
 

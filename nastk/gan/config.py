@@ -48,6 +48,12 @@ class TrainerConfig:
         "none", "learning rates over the planned steps: constant, or linear to 0", "none", "linear"
     )
     batch_size: int = _whole(64, "real images of a discriminator update", 1)
+    micro_batch: int = _whole(
+        0,
+        "images that pass through the networks at a time; gradients of a batch's parts are summed "
+        "(batch norm sees parts); 0: whole batches",
+        0,
+    )
     g_batch_size: int = _whole(
         0, "generated images of a generator update, 0 for batch_size (latent inputs only)", 0
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ from nastk.gan.modes import Modes, gradients, trained
 from nastk.gan.optimisers import adam, load_optimiser_state, make_average, optimiser_state
 from nastk.gan.record import Values, means
 from nastk.gan.setting import Setting, own_objective
-from nastk.gan.turn import HalvedTurn, Shown, wants_halves
+from nastk.gan.turn import HalvedTurn, Shown, split, wants_halves
 from nastk.gan.watch import Bank, Watch
 from nastk.nn.choice import Network
 from nastk.nn.snapshot import copied
@@ -149,47 +149,67 @@ class GanTraining(Training):
 
     def _train_discriminator(self, shown: Shown) -> None:
         """Update D once on the sum, or on real and then on fake images, or on real ones only."""
+        parts = self._parts(shown)
         if not self._objective.adversarial:
-            real = self._score(shown.images)
-            total = self._update_discriminator(self._exchange(shown, None, real, None))
+            total = self._update_discriminator([(part, None) for part in parts])
             self._watch.recorder.add("d", total)
             self._bill.real_update(shown)
             return
-        fakes = self._fakes(shown.drawn)
+        pairs = [(part, self._fakes(part.drawn)) for part in parts]
         if self._config.d_update == "joint":
-            real, fake = self._score(shown.images), self._score(fakes)
-            total = self._update_discriminator(self._exchange(shown, fakes, real, fake))
+            total = self._update_discriminator(pairs)
         else:
-            real = self._score(shown.images)
-            total = self._update_discriminator(self._exchange(shown, fakes, real, None))
-            fake = self._score(fakes)
-            total = total + self._update_discriminator(self._exchange(shown, fakes, None, fake))
+            total = self._update_discriminator(pairs, fake=False)
+            total = total + self._update_discriminator(pairs, real=False)
         self._watch.recorder.add("d", total)
         self._bill.discriminator_update(shown)
 
-    def _update_discriminator(self, exchange: Exchange) -> Tensor:
+    def _update_discriminator(
+        self,
+        pairs: Sequence[tuple[Shown, Tensor | None]],
+        *,
+        real: bool = True,
+        fake: bool = True,
+    ) -> Tensor:
+        """Update D once on the parts of a batch, each with what G made for it."""
         assert self._d_adam is not None
-        terms = self._objective.discriminator_terms(exchange)
-        total = self._record("d", terms)
         self._d_adam.zero_grad(set_to_none=True)
-        torch.autograd.backward(total)
+        totals = []
+        for part, fakes in pairs:
+            of_real = self._score(part.images) if real else None
+            of_fake = self._score(fakes) if fake and fakes is not None else None
+            exchange = self._exchange(part, fakes, of_real, of_fake)
+            terms = self._objective.discriminator_terms(exchange)
+            totals.append(self._add_gradients("d", terms, len(pairs)))
         self._d_adam.step()
+        return torch.stack(totals).sum()
+
+    def _add_gradients(self, who: str, terms: Mapping[str, Tensor], parts: int) -> Tensor:
+        """Return the share of the loss that one of so many equal parts of a batch is."""
+        total = self._record(who, terms) / parts
+        torch.autograd.backward(total)
         return total.detach()
+
+    def _parts(self, shown: Shown) -> list[Shown]:
+        """Return the batch in parts that are run one after another, to take less memory."""
+        if not self._objective.micro_batching:
+            return [shown]
+        return split(shown, self._config.micro_batch)
 
     def _train_generator(self, shown: Shown) -> None:
         """Update G once through a frozen D."""
         assert self._g_adam is not None
         shown = evolve(shown, drawn=self._draw_for_g(shown))
+        self._g_adam.zero_grad(set_to_none=True)
+        totals, parts = [], self._parts(shown)
         with gradients(self._d.values(), lambda _: False):
-            exchange = self._generator_exchange(shown)
-            terms = dict(self._objective.generator_terms(exchange))
-            if self._plan.penalty is not None:
-                terms["penalty"] = self._plan.penalty()
-            total = self._record("g", terms)
-            self._g_adam.zero_grad(set_to_none=True)
-            torch.autograd.backward(total)
+            for part in parts:
+                terms = dict(self._objective.generator_terms(self._generator_exchange(part)))
+                if self._plan.penalty is not None:
+                    terms["penalty"] = self._plan.penalty()
+                totals.append(self._add_gradients("g", terms, len(parts)))
         self._g_adam.step()
-        self._watch.recorder.add("g", total)
+        self._watch.recorder.add("g", torch.stack(totals).sum())
         self._bill.generator_update(shown)
 
     def _loss(self, role: Role, shown: Shown) -> Tensor:

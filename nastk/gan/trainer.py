@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from attrs import evolve
 from torch import nn
 
 from nastk.data.resize import resized
@@ -121,6 +123,17 @@ class GanTrainer(Trainer):
             measured=self._measured,
         )
         return GanTraining(pair, plan, randomness, setting)
+
+    def smaller(self) -> GanTrainer | None:
+        """Return a trainer that runs half as many images at a time; None where it cannot."""
+        most = self.config.micro_batch or max(self.config.batch_size, self.config.g_batch_size)
+        if most < 2 or not self.objective.micro_batching:
+            return None
+        other = copy.copy(self)
+        other.config = evolve(self.config, micro_batch=most // 2)
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        return other
 
     def disinherits(self, space: SearchSpace) -> str:
         """Return nothing: weights pass between any two builds of a space."""

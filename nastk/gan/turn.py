@@ -29,10 +29,38 @@ class Shown:
 
     def cut(self, where: slice) -> Shown:
         """Return a part of the batch, with its part of the inputs."""
+        labels = None if self.labels is None else self.labels[where]
+        return evolve(self, images=self.images[where], labels=labels).cut_inputs(where)
+
+    def cut_inputs(self, where: slice) -> Shown:
+        """Return the same images with a part of the inputs."""
         mask = self.drawn.mask
         drawn = Drawn(self.drawn.condition[where], None if mask is None else mask[where])
-        labels = None if self.labels is None else self.labels[where]
-        return Shown(self.images[where], labels, drawn)
+        return evolve(self, drawn=drawn)
+
+
+def split(shown: Shown, most: int) -> list[Shown]:
+    """Return a batch in equal parts of at most ``most`` images, where its size has such parts.
+
+    Args:
+        shown: images and inputs may differ in number, then in both the number of parts is equal.
+        most: 0: the whole.
+    """
+    sizes = (len(shown.images), len(shown.drawn.condition))
+    count = -(-max(sizes) // most) if most else 1
+    while any(size % count for size in sizes) and count < min(sizes):
+        count += 1
+    if count == 1 or any(size % count for size in sizes):
+        return [shown]
+    images, inputs = (size // count for size in sizes)
+    return [
+        evolve(
+            shown.cut_inputs(slice(i * inputs, (i + 1) * inputs)),
+            images=shown.images[i * images : (i + 1) * images],
+            labels=None if shown.labels is None else shown.labels[i * images : (i + 1) * images],
+        )
+        for i in range(count)
+    ]
 
 
 class HalvedTurn:
