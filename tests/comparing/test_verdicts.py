@@ -60,6 +60,17 @@ def test_an_interval_that_crosses_zero_is_told_as_not_distinguishable() -> None:
     assert row(found, "equal").word == NOT_DISTINGUISHABLE
 
 
+def test_a_small_p_alone_makes_nothing_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nastk.comparing import verdicts
+    from nastk.comparing.statistics import Interval
+
+    monkeypatch.setattr(verdicts, "mean_interval", lambda sample, rng: Interval(-1.0, -2.0, 0.1))
+    clever = row(verdict(cells(clever=5.0), "clever"), "clever")
+    assert clever.standing is not None
+    assert clever.standing.corrected < 0.01
+    assert clever.word == NOT_DISTINGUISHABLE
+
+
 def test_where_larger_is_better_the_larger_is_called_better() -> None:
     made = [
         evolve(c, metrics={"fd": evolve(c.metrics["fd"], direction="maximise")})
