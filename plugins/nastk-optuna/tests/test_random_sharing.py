@@ -133,6 +133,24 @@ def test_rating_trains_nothing_and_is_paid_for(world: Any) -> None:
     assert ledger.trials + ledger.reused == 6
 
 
+def test_batch_norm_statistics_are_those_of_the_candidate_alone(
+    world: Any, monkeypatch: Any
+) -> None:
+    strategy, seen = world(shared_steps=1, rated=6, recalibrate_batches=2), []
+    whole = strategy.search.evaluator.evaluate
+
+    def evaluate(candidates: Any, *given: Any) -> Any:
+        network = candidates[0].generator
+        norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        seen.extend(int(m.num_batches_tracked) for m in norms)
+        assert not any(m.training for m in network.modules())
+        return whole(candidates, *given)
+
+    monkeypatch.setattr(strategy.search.evaluator, "evaluate", evaluate)
+    through(strategy)
+    assert set(seen) == {2}
+
+
 def test_leaders_are_the_distinct_rated_ones_best_first(world: Any) -> None:
     strategy = through(world(shared_steps=1, rated=8))
     leaders = strategy.leaders()
