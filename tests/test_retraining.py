@@ -11,7 +11,8 @@ from nastk import engine
 from nastk.archfile import save_architecture
 from nastk.cli import cli
 from nastk.config import Config, resolve
-from nastk.errors import ConfigError
+from nastk.errors import ConfigError, RunFolderError
+from nastk.finished import open_checkpoint
 from nastk.plugins import load
 from nastk.recipes import Named, Recipe
 from nastk.records import Task
@@ -153,6 +154,9 @@ def test_a_training_that_diverges_says_what_diverged_when_and_what_to_do(tmp_pat
     assert [failure["status"] for failure in summary["failures"]] == ["diverged"]
     again = nastk("resume", str(tmp_path / "a"))
     assert line in again.stderr
+    last = max((tmp_path / "a" / "generations").iterdir())
+    with pytest.raises(RunFolderError, match="every final training failed"):
+        open_checkpoint(last, REGISTRY)
 
 
 def test_a_dry_run_builds_the_architecture_that_is_given_and_writes_nothing(

@@ -81,9 +81,7 @@ def open_checkpoint(path: Path, registry: Registry) -> Checkpoint:
     with reading(generation):
         found = _pair(world, stage)
     if found is None:
-        raise RunFolderError(
-            f"{path}: no pair has been trained so far", f"'nastk show {folder.path}' says why"
-        )
+        raise RunFolderError(f"{path}: holds no trained pair", _why_none(folder, generation))
     architecture, training = found
     live: dict[Role, Any] = {
         "generator": training.eval_generator(),
@@ -143,6 +141,12 @@ def _pair(world: World, stage: Stage) -> tuple[Architecture, Training] | None:
     training = begin_final(world, architecture, stage.best["index"])
     training.load_state_dict(stage.best["training"])
     return architecture, training
+
+
+def _why_none(folder: RunFolder, generation: Generation) -> str:
+    if generation.states["engine"]["finished"]:
+        return f"every final training failed; 'nastk resume {folder.path}' says how"
+    return "its final training had not begun; a later generation will hold one"
 
 
 def _of_a_search(stage: SearchStage, folder: RunFolder, generation: Generation) -> RunFolderError:
