@@ -45,14 +45,40 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Fresh:
+    """A fresh environment: the strategy installed by pip, the other kinds from their folders.
+
+    Attributes:
+        python: its interpreter.
+        site: where packages are installed.
+        env: variables by which the folders are found.
+    """
+
+    def __init__(self, projects: Path, folder: Path) -> None:
+        run("venv", "--without-pip", "environment", cwd=folder, env=ENV)
+        home = folder / "environment"
+        self.python = str(home / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+        variables = {"base": str(home), "platbase": str(home)}
+        self.site = Path(sysconfig.get_path("purelib", vars=variables))
+        # what is installed here can be imported there, editable installs included
+        sites = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+        lines = [f"import site; site.addsitedir({path!r})" for path in sites]
+        (self.site / "parent.pth").write_text("\n".join(lines), encoding="utf-8")
+        run(
+            "pip", "--python", self.python, "install", "--quiet", "--no-deps",
+            "--no-build-isolation", "--disable-pip-version-check",
+            str(projects / name_of("strategy")), cwd=folder, env=ENV,
+        )  # fmt: skip
+        others = [projects / name_of(kind) for kind in KINDS if kind != "strategy"]
+        paths = [folder / "metadata", *(project / "src" for project in others)]
+        for project in others:
+            register(project, folder / "metadata")
+        self.env = {**ENV, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+
+
 @pytest.fixture(scope="module")
-def installed(projects: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment in which all seven are found through their entry points."""
-    metadata = tmp_path_factory.mktemp("metadata")
-    for kind in KINDS:
-        register(projects / name_of(kind), metadata)
-    paths = [str(metadata), *(str(projects / name_of(kind) / "src") for kind in KINDS)]
-    return {**ENV, "PYTHONPATH": os.pathsep.join(paths)}
+def fresh(projects: Path, tmp_path_factory: pytest.TempPathFactory) -> Fresh:
+    return Fresh(projects, tmp_path_factory.mktemp("fresh"))
 
 
 def test_all_kinds_but_trainers_can_be_begun() -> None:
@@ -85,46 +111,23 @@ def test_new_plugins_are_tidy(projects: Path) -> None:
 
 
 def test_new_plugins_show_in_the_list_and_keep_their_contracts(
-    projects: Path, installed: dict[str, str]
+    projects: Path, fresh: Fresh
 ) -> None:
-    found = json.loads(run("nastk", "plugins", "--json", cwd=projects, env=installed))
+    told = run("nastk", "plugins", "--json", cwd=projects, env=fresh.env, python=fresh.python)
+    found = json.loads(told)
     assert found["failures"] == {}
     components = {p["distribution"]: p["components"] for p in found["plugins"]}
     for kind in KINDS:
         assert components[name_of(kind)] == [f"{kind} my-{kind}"]
+    assert (fresh.site / "nastk_my_strategy" / "py.typed").is_file()
     tests = [str(projects / name_of(kind) / "tests") for kind in KINDS]
     options = ("-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-W", "error")
-    said = run("pytest", *options, "--rootdir", str(projects), *tests, cwd=projects, env=installed)
+    said = run(
+        "pytest", *options, "--rootdir", str(projects), *tests,
+        cwd=projects, env=fresh.env, python=fresh.python,
+    )  # fmt: skip
     assert " passed" in said
     assert "skipped" not in said
-
-
-def test_a_new_plugin_installs_and_its_tests_pass_in_a_fresh_environment(tmp_path: Path) -> None:
-    project = tmp_path / "nastk-fresh"
-    generate(Names.of("nastk-fresh", "executor"), project)
-    fresh = tmp_path / "environment"
-    run("venv", "--without-pip", str(fresh), cwd=tmp_path, env=ENV)
-    python = str(fresh / ("Scripts" if os.name == "nt" else "bin") / "python")
-    site = Path(
-        run("sysconfig", cwd=tmp_path, env=ENV, python=python).split('purelib = "')[1].split('"')[0]
-    )
-    # what is installed here can be imported there, editable installs included
-    lines = [f"import site; site.addsitedir({p!r})" for p in _sites()]
-    (site / "parent.pth").write_text("\n".join(lines), encoding="utf-8")
-    run(
-        "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-build-isolation",
-        "--disable-pip-version-check", str(project), cwd=tmp_path, env=ENV,
-    )  # fmt: skip
-    found = json.loads(run("nastk", "plugins", "--json", cwd=tmp_path, env=ENV, python=python))
-    mine = next(p for p in found["plugins"] if p["distribution"] == "nastk-fresh")
-    assert (mine["components"], mine["version"]) == (["executor fresh"], "0.1.0")
-    assert (site / "nastk_fresh" / "py.typed").is_file()
-    words = ("pytest", "-q", "-p", "no:cacheprovider")
-    assert " passed" in run(*words, cwd=project, env=ENV, python=python)
-
-
-def _sites() -> list[str]:
-    return sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ class Good:
         ("component_has_a_name_and_a_summary", None, {"summary": "two\nlines"}),
         ("every_setting_is_described_and_has_a_valid_default", Silent, {}),
         ("every_setting_is_described_and_has_a_valid_default", Wrong, {}),
-        ("module_of_the_settings_imports_nothing_heavy", Good, {"config": "nastk.nn.choice:Size"}),
+        ("module_of_the_settings_imports_nothing_heavy", Good, {"config": "scipy:Config"}),
     ],
 )
 def test_faults_of_any_component_are_caught(name: str, config: Any, words: dict[str, str]) -> None:
@@ -264,11 +264,6 @@ class Endless(Coin):
 )
 def test_faults_of_strategies_are_caught(name: str, factory: type) -> None:
     caught(StrategyContract, name, component("strategy", factory))
-
-
-def test_a_sound_strategy_is_not_caught() -> None:
-    for name in [n for n in dir(StrategyContract) if n.startswith("test_")]:
-        law(StrategyContract, name.removeprefix("test_"), component("strategy", Coin))
 
 
 # -- objectives --------------------------------------------------------------------------------
@@ -529,12 +524,6 @@ class Stays(Numbers):
 )
 def test_faults_of_data_sets_are_caught(name: str, factory: type) -> None:
     caught(DatasetContract, name, component("dataset", factory, DataConfig))
-
-
-def test_a_sound_data_set_is_not_caught() -> None:
-    laws = {n for n in dir(DatasetContract) if n.startswith("test_")}
-    for name in sorted(laws - set(dir(ComponentContract))):
-        law(DatasetContract, name.removeprefix("test_"), component("dataset", Numbers, DataConfig))
 
 
 # -- trainers ----------------------------------------------------------------------------------
@@ -868,6 +857,19 @@ class HostConstant(TinySpace):
         return nn.Sequential(_Adds(), super().discriminator(pick, blocks))
 
 
+class _Drifts(nn.Module):
+    calls = 0
+
+    def forward(self, x: Any) -> Any:
+        _Drifts.calls += 1
+        return x * _Drifts.calls
+
+
+class Drifting(TinySpace):
+    def discriminator(self, pick: Any, blocks: Any = None) -> Any:
+        return nn.Sequential(_Drifts(), super().discriminator(pick, blocks))
+
+
 class TwoWeights(TinySpace):
     def generator(self, pick: Any, blocks: Any = None) -> Any:
         made: Any = super().generator(pick, blocks)
@@ -889,6 +891,7 @@ class TwoWeights(TinySpace):
     ("gradients_reach_both_networks", Frozen),
     ("networks_draw_from_the_scope_they_are_built_in", Scatters),
     ("networks_run_on_the_device", HostConstant),
+    ("mixtures_are_the_same_in_faster_forms", Drifting),
     ("one_hot_supernet_equals_the_derived_network", TwoWeights),
     ("transfer_preserves_outputs_in_both_directions", TwoWeights),
 )

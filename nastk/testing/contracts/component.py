@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from nastk.assembly import World
-from nastk.errors import ConfigError, UserError
+from nastk.errors import ConfigError, NastkError, UserError
 from nastk.registry import Component
 from nastk.settings import Text, coerce, settings_of
 from nastk.settings import build as build_settings
@@ -93,12 +93,13 @@ class ComponentContract:
         if not component.config:
             return
         module = component.config.partition(":")[0]
-        code = f"import sys, {module}; print([n for n in {HEAVY!r} if n in sys.modules])"
+        code = (
+            f"import sys; sys.path[:] = {sys.path!r}; import {module}; "
+            f"print([n for n in {HEAVY!r} if n in sys.modules])"
+        )
         done = subprocess.run(
-            [sys.executable, "-c", f"sys_path = {sys.path!r}; import sys; sys.path = sys_path; "
-             + code],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
         assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stdout + done.stderr
 
 
@@ -124,7 +125,7 @@ def configured(component: Component, values: Mapping[str, Any]) -> Any:
     return build_settings(cls, given, where)
 
 
-def one_line(error: UserError) -> None:
+def one_line(error: NastkError) -> None:
     """Fail unless an error is one line of text."""
     text = str(error)
     assert text.strip(), f"{type(error).__name__} says nothing"

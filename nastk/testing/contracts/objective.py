@@ -9,12 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from nastk.errors import NastkError
 from nastk.objective import Exchange, Objective, Scores
 from nastk.randomness import Randomness
 from nastk.records import Budget
 from nastk.registry import Component
-from nastk.testing.contracts.component import ComponentContract, one_line
+from nastk.testing.contracts.component import ComponentContract
 from nastk.testing.contracts.trainer import begun
 from nastk.testing.pretend_cuda import pretend_cuda
 from nastk.testing.workbench import differences, through_disk
@@ -185,17 +184,10 @@ class ObjectiveContract(ComponentContract):
         )
 
     def terms(self, objective: Objective, turn: str, exchange: Exchange) -> Mapping[str, Tensor]:
-        """Return the terms of one turn; random places come from one fixed scope.
-
-        An objective may refuse outputs that it cannot use, in one line.
-        """
+        """Return the terms of one turn; random places come from one fixed scope."""
         function: Callable[[Exchange], Mapping[str, Tensor]] = getattr(objective, f"{turn}_terms")
-        try:
-            with Randomness(0, _device_of(exchange)).scoped("objective"):
-                return function(exchange)
-        except NastkError as error:
-            one_line(error)  # type: ignore[arg-type]
-            raise
+        with Randomness(0, _device_of(exchange)).scoped("objective"):
+            return function(exchange)
 
     def loss(self, objective: Objective, turn: str, exchange: Exchange) -> Tensor:
         """Return the sum of the terms of one turn."""

@@ -18,6 +18,7 @@ from nastk.registry import Component
 from nastk.space import SearchSpace
 from nastk.testing.contracts.component import ComponentContract
 from nastk.testing.laws import ChoiceLaws
+from nastk.testing.mixtures import hold_forms
 from nastk.testing.pretend_cuda import pretend_cuda
 from nastk.testing.workbench import untouched_randomness
 
@@ -140,6 +141,11 @@ class SpaceContract(ComponentContract, ChoiceLaws):
                 found = [p.grad for p in network.parameters() if p.grad is not None]
                 assert found, f"no gradient reaches the {network.role}"
                 assert all(bool(torch.isfinite(g).all()) for g in found)
+
+    def test_mixtures_are_the_same_in_faster_forms(self, space: SearchSpace) -> None:
+        """What a trainer runs instead of all options of a supernet computes the same."""
+        for role in ROLES:
+            hold_forms(space, role, "auto", steps=1)
 
     def test_networks_draw_from_the_scope_they_are_built_in(self, space: SearchSpace) -> None:
         """Equal seeds build equal networks, which no import or earlier build changes."""

@@ -7,7 +7,7 @@ from nastk_adversarialnas import register_components
 
 
 class TestAdversarial(StrategyContract):
-    settings = {"steps": 4, "steps_per_chunk": 1, "derive_every": 2}  # noqa: RUF012
+    settings = {"steps": 2, "steps_per_chunk": 1, "derive_every": 1}  # noqa: RUF012
     refused = ({"tau_max": 0.0}, {"logits": "none"})
 
     @pytest.fixture

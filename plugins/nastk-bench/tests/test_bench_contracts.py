@@ -13,7 +13,8 @@ from nastk_bench import register_components
 
 
 class TestZeroCost(EvaluatorContract):
-    settings: Mapping[str, Any] = {"batch": 4, "draws": 1, "samples": 16}
+    count = 2
+    settings: Mapping[str, Any] = {"batch": 4, "draws": 1, "samples": 8}
     refused = ({"draws": 0}, {"score": "luck"})
 
     @pytest.fixture

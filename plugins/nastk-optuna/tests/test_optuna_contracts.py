@@ -15,7 +15,7 @@ FOUND = {c.name: c for c in register_components()}
 
 
 class TestRandom(StrategyContract):
-    settings: Mapping[str, Any] = {"candidates": 4, "steps": 1}
+    settings: Mapping[str, Any] = {"candidates": 3, "steps": 1}
     refused = ({"candidates": 0}, {"storage": "redis://localhost"}, {"metrics": []})
 
     @pytest.fixture
@@ -24,7 +24,7 @@ class TestRandom(StrategyContract):
 
 
 class TestTpe(TestRandom):
-    settings: Mapping[str, Any] = {"candidates": 6, "steps": 1, "startup_trials": 2}
+    settings: Mapping[str, Any] = {"candidates": 5, "steps": 1, "startup_trials": 2}
 
     @pytest.fixture
     def component(self) -> Component:
@@ -32,7 +32,7 @@ class TestTpe(TestRandom):
 
 
 class TestNsga2(TestRandom):
-    settings: Mapping[str, Any] = {"candidates": 6, "steps": 1, "population": 3}
+    settings: Mapping[str, Any] = {"candidates": 5, "steps": 1, "population": 2}
 
     @pytest.fixture
     def component(self) -> Component:
