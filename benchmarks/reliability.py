@@ -11,16 +11,19 @@ Each session is a forked process that runs the command line as a user would.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import mmap
 import os
 import random
 import runpy
 import shutil
 import signal
+import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,35 @@ EXPECTED = {"sigterm": (143,), "sigint": (130,), "full": (2,), "read-only": (2,)
 KILLED = (-signal.SIGKILL,)
 
 
+class Updates:
+    """Counts the generator updates of all processes forked from this one."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 8)
+
+    @property
+    def number(self) -> int:
+        """Updates so far."""
+        return int.from_bytes(self._shared[:8], "little")
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count those of this process."""
+        from nastk.gan.loop import GanTraining
+
+        step = GanTraining._step
+
+        def counted(training: GanTraining) -> None:
+            step(training)
+            self._shared[:8] = (self.number + 1).to_bytes(8, "little")
+
+        GanTraining._step = counted  # type: ignore[method-assign]
+        yield
+
+
+UPDATES = Updates()
+
+
 def session(words: Sequence[str], said: Path, *around: Any) -> int:
     """Start a process that runs nastk within some contexts; return its number."""
     from nastk.testing.faults import forked
@@ -57,7 +89,7 @@ def session(words: Sequence[str], said: Path, *around: Any) -> int:
     def work() -> None:
         sys.argv = ["nastk", *words]
         with ExitStack() as stack:
-            for context in around:
+            for context in (UPDATES.counting, *around):
                 stack.enter_context(context())
             runpy.run_module("nastk", run_name="__main__")
 
@@ -105,7 +137,7 @@ class Campaign:
                 stack.enter_context(replaced(disk))
                 return stack
 
-            began = time.monotonic()
+            began, before = time.monotonic(), UPDATES.number
             code = ended(
                 session(tiny.words(strategy, folder), folder.with_suffix(".said"), counted)
             )
@@ -115,6 +147,7 @@ class Campaign:
                 "files": _files(folder),
                 "seconds": time.monotonic() - began,
                 "points": int(points.read_text()),
+                "updates": UPDATES.number - before,
             }
             self.keep()
         return dict(self.done["whole"][strategy])
@@ -138,7 +171,9 @@ class Campaign:
         draw = random.Random(f"{self.seed}/{name}")
         folder = self.fresh(*name.split("/"))
         said = folder.with_suffix(".said")
+        before = UPDATES.number
         code = self._broken(strategy, fault, folder, draw, whole)
+        seconds = _since_commit(folder)
         if code in KILLED and fault in ("truncated", "empty", "flipped"):
             _damage(folder, fault, draw)
         again = 0 if code == 0 else ended(session(tiny.words(strategy, folder), said))
@@ -148,7 +183,7 @@ class Campaign:
             "clean": code in expected and again == 0,
             "survived": again == 0 and _files(folder) == whole["files"],
             "traceback": "Traceback" in said.read_text(errors="replace"),
-            "lost": _lost(folder),
+            "lost": {"steps": UPDATES.number - before - whole["updates"], "seconds": seconds},
         }
         self.keep()
         shutil.rmtree(folder)
@@ -180,13 +215,13 @@ class Campaign:
     def kill(self, strategy: str, kills: int) -> None:
         """Kill runs of a strategy at random moments, so often in all; continue each to its end."""
         done = self.done["kills"].setdefault(
-            strategy, {"kills": 0, "runs": 0, "equal": 0, "lost": [], "unclean": 0}
+            strategy, {"kills": 0, "runs": 0, "equal": 0, "unclean": 0, "steps": 0, "seconds": []}
         )
         whole = self.whole(strategy)
         while done["kills"] < kills:
             folder = self.fresh("killed", strategy)
             draw = random.Random(f"{self.seed}/{strategy}/{done['runs']}")
-            struck, code = 0, 1
+            struck, code, before = 0, 1, UPDATES.number
             while code != 0:
                 words, said = tiny.words(strategy, folder), folder.with_suffix(".said")
                 known, child = tiny.sessions(folder), session(words, said)
@@ -196,13 +231,15 @@ class Campaign:
                 else:
                     code = ended(child)
                 struck += code in KILLED
+                if code in KILLED:
+                    done["seconds"].append(_since_commit(folder))
                 if code not in (0, *KILLED):
                     done["unclean"] += 1
                     break
             done["kills"] += struck
             done["runs"] += 1
             done["equal"] += code == 0 and _files(folder) == whole["files"]
-            done["lost"] += _losses(folder)
+            done["steps"] += UPDATES.number - before - whole["updates"]
             self.keep()
             shutil.rmtree(folder)
 
@@ -238,18 +275,14 @@ def _files(folder: Path) -> Any:
     return digest(json.loads(json.dumps(result_files(folder))))
 
 
-def _losses(folder: Path) -> list[dict[str, float]]:
-    """Return what each session but the first found to be done again."""
-    from nastk.rundir import RunFolder
-
-    found = [s["repeated"] for s in RunFolder.open(folder).read("sessions") if "repeated" in s]
-    return [{"steps": cost["steps"], "seconds": round(cost["seconds"], 3)} for cost in found]
-
-
-def _lost(folder: Path) -> dict[str, float]:
-    return max(
-        _losses(folder), key=lambda lost: lost["seconds"], default={"steps": 0, "seconds": 0}
-    )
+def _since_commit(folder: Path) -> float:
+    """Return the seconds of work, up to now, that no generation holds."""
+    commits = [p.stat().st_mtime for p in folder.glob("generations/0*/manifest.json")]
+    path = folder / "sessions.jsonl"
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    starts = [json.loads(line)["at"] for line in lines if b'"start"' in line and line[-1:] == b"}"]
+    last = max([*commits, *starts], default=time.time())
+    return round(max(0.0, time.time() - last), 3)
 
 
 def summary(done: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,10 +295,11 @@ def summary(done: Mapping[str, Any]) -> dict[str, Any]:
     kills = {
         name: {
             **{key: k[key] for key in ("kills", "runs", "equal", "unclean")},
-            "steps": max((x["steps"] for x in k["lost"]), default=0),
-            "seconds": max((x["seconds"] for x in k["lost"]), default=0.0),
+            "steps": round(k["steps"] / k["kills"], 1),
+            "seconds": round(statistics.mean(k["seconds"]), 2),
         }
         for name, k in done["kills"].items()
+        if k["kills"]
     }
     return {"machine": machine(), "faults": rows, "kills": kills}
 
@@ -289,14 +323,14 @@ def page(found: Mapping[str, Any]) -> str:
     """Return ``docs/reliability.md``."""
     faults, kills = found["faults"], found["kills"]
     names = sorted({s for row in faults.values() for s in row["strategies"]})
-    head = ["fault", *names, "lost steps", "lost seconds", "unclean exits", "tracebacks"]
+    head = ["fault", *names, "updates lost", "seconds lost", "unclean exits", "tracebacks"]
     lines = [_table(head)]
     for fault, row in faults.items():
         cells = ["/".join(map(str, row["strategies"].get(s, ["–"]))) for s in names]
         costs = [row["steps"], f"{row['seconds']:.1f}", row["unclean"], row["tracebacks"]]
         lines.append(_cells([FAULTS[fault], *cells, *costs]))
     killed = [_table(["strategy", "kills", "runs", "ended with the same bits", "unclean exits",
-                      "lost steps", "lost seconds"])]  # fmt: skip
+                      "updates lost by a kill", "seconds lost by a kill"])]  # fmt: skip
     for name, k in sorted(kills.items()):
         killed.append(_cells([name, k["kills"], k["runs"], k["equal"], k["unclean"], k["steps"],
                               f"{k['seconds']:.1f}"]))  # fmt: skip
@@ -341,6 +375,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--cases", type=int, default=3, help="of each fault and strategy")
     parser.add_argument("--kills", type=int, default=200, help="at random moments, over all")
     parser.add_argument("--strategies", nargs="*", default=list(tiny.STRATEGIES))
+    parser.add_argument("--faults", nargs="*", default=list(FAULTS), choices=list(FAULTS))
+    parser.add_argument("--kept", type=Path, default=RESULT, help="file of the result")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--page", type=Path, help="write the page here")
     parser.add_argument("--only-page", action="store_true", help="of the result that is kept")
@@ -349,26 +385,23 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
         _preload()
         campaign = Campaign(given.out.resolve(), given.seed)
-        _do(campaign, given.strategies, given.cases, given.kills, lambda s: print(s, flush=True))
-        found = summary(campaign.done)
-        RESULT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        _do(campaign, given)
     if given.page:
-        given.page.write_text(page(json.loads(RESULT.read_text())), encoding="utf-8")
+        given.page.write_text(page(json.loads(given.kept.read_text())), encoding="utf-8")
 
 
-def _do(
-    campaign: Campaign, names: Sequence[str], cases: int, kills: int, say: Callable[[str], None]
-) -> None:
-    share = -(-kills // len(names))
-    for name in names if kills else ():
-        campaign.kill(name, share)
-        say(f"{name}: {campaign.done['kills'][name]['kills']} kills")
-    for number in range(cases):
-        for fault in FAULTS:
-            for name in names:
-                campaign.case(name, fault, number)
-                found = campaign.done["cases"][f"{name}/{fault}/{number}"]
-                say(f"{name}: {fault}: {found}")
+def _do(campaign: Campaign, given: argparse.Namespace) -> None:
+    names, kills = given.strategies, 0
+    for number in range(given.cases):
+        for fault, name in itertools.product(given.faults, names):
+            campaign.case(name, fault, number)
+            found = campaign.done["cases"][f"{name}/{fault}/{number}"]
+            print(f"{name}: {fault}: {found}", flush=True)
+        kills = -(-given.kills * (number + 1) // given.cases)
+        for name in names if kills else ():
+            campaign.kill(name, -(-kills // len(names)))
+            print(f"{name}: {campaign.done['kills'][name]['kills']} kills", flush=True)
+        given.kept.write_text(f"{json.dumps(summary(campaign.done), indent=1)}\n")
 
 
 if __name__ == "__main__":

@@ -151,10 +151,10 @@ class Attempt:
             cost = evolve(cost, seconds=time.perf_counter() - started)
         return evolve(outcome, trial=evolve(outcome.trial, cost=cost))
 
-    def refused(self, job: Job, reason: str) -> Outcome:
-        """Return the outcome of a job that is not begun, because it ended its process before."""
+    def refused(self, job: Job, reason: str, status: Status = "crashed") -> Outcome:
+        """Return the outcome of a job that was given up, or is not begun any more."""
         trial = Trial(
-            job.number, job.architecture, "crashed", Cost(), self.budget, reason=reason,
+            job.number, job.architecture, status, Cost(), self.budget, reason=reason,
             rung=self.rung,
         )  # fmt: skip
         return Outcome(trial)

@@ -14,9 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from attrs import asdict
+
 from nastk.assembly import World, assemble, changes, run_document
 from nastk.config import Config
 from nastk.errors import DiskError
+from nastk.estimate import estimate
 from nastk.events import FanOut, Sink, make_event
 from nastk.executor import InProcess
 from nastk.fixed import FixedStrategy
@@ -36,6 +39,7 @@ from nastk.resuming import (
     resumable,
     saved_config,
 )
+from nastk.retention import check_room, thin_out
 from nastk.rundir import Generation, RunFolder, check_free
 from nastk.search import begin, reason_of
 from nastk.stages import OUTSIDE_BUDGET, STAGES, Stage
@@ -137,6 +141,7 @@ def plan(config: Config, registry: Registry) -> dict[str, Any]:
     else:
         architecture = search.space.sample(child.numpy("sample"))
     candidate: dict[str, Any] = {"codes": search.space.encode(architecture)}
+    needs: dict[str, int] = {}
     try:
         recipe = Plan(phase="plan", horizon=config.final.steps)
         training = begin(search.trainer, search.space, architecture, recipe, child)
@@ -144,6 +149,7 @@ def plan(config: Config, registry: Registry) -> dict[str, Any]:
         cost = training.advance(Budget(1)).cost
         seconds = time.perf_counter() - started
         candidate |= {"step": {"images": cost.images, "macs": cost.macs, "seconds": seconds}}
+        needs = asdict(estimate(world, training))
     except RuntimeError as error:
         candidate["problem"] = reason_of(error)
     return {
@@ -157,6 +163,7 @@ def plan(config: Config, registry: Registry) -> dict[str, Any]:
         "final": {"leaders": config.final.leaders, "steps": config.final.steps,
                   "budget": config.final.budget},
         "candidate": candidate,
+        "needs": needs,
     }  # fmt: skip
 
 
@@ -179,7 +186,8 @@ class _Loop:
         self.quarantine = Quarantine(folder, world.config.engine.max_crashes)
         world.search.quarantine = self.quarantine
         if isinstance(world.search.executor, InProcess):
-            world.search.executor.guard = Guard(self.quarantine)
+            limit = world.config.engine.candidate_seconds
+            world.search.executor.guard = Guard(self.quarantine, limit)
         world.search.executor.listener = lambda line: self._tell("warning", {"message": line})
 
     def run(self, generation: Generation | None, *, resumed: bool = False) -> Result:
@@ -252,6 +260,7 @@ class _Loop:
         sheet = "" if pictures is None else f"sheets/{self.tick:05d}.png"
         if sheet:
             save_sheet(self.folder.path / sheet, pictures)
+            thin_out(self.folder, self.tick, self.world.config.engine.sheets)
         # Announced before it is committed, so that the generation holds its own announcement.
         self._event("generation", {"generation": self.tick, "sheet": sheet})
         self._write_generation()
@@ -267,6 +276,7 @@ class _Loop:
             "ledger": search.ledger.state_dict(),
             "memory": search.memory.state_dict(),
         }
+        check_room(self.folder, self.world.config.engine.reserve_mb * 2**20)
         self.folder.commit(self.tick, states, self.world.config.engine.keep)
 
     def _restore(self, generation: Generation) -> None:

@@ -10,11 +10,13 @@ Whoever resumes the run reads both. Only such deaths count against the work that
 from __future__ import annotations
 
 import faulthandler
+import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nastk import disk
 from nastk.errors import DiskError, RunFolderError, TrialError
@@ -40,6 +42,7 @@ class Quarantine:
         self.limit = limit
         self._deaths: Counter[str] = Counter()
         self._causes: dict[str, str] = {}
+        self._log: IO[bytes] | None = None
 
     def inquest(self) -> str:
         """Learn what the processes before died of; return a line about the last, or nothing.
@@ -86,6 +89,18 @@ class Quarantine:
         return f"ended the process {deaths} times ({self._causes[work]}) and is given up"
 
     @contextmanager
+    def ended_after(self, seconds: float) -> Iterator[None]:
+        """End the process where a ``with`` block takes longer, whatever it is in."""
+        if self._log is None:
+            yield
+            return
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self._log)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    @contextmanager
     def watching(self) -> Iterator[None]:
         """Have native faults of this process written down, unless somebody else has."""
         if faulthandler.is_enabled():
@@ -96,10 +111,12 @@ class Quarantine:
             log = path.open("wb")
         with log:
             faulthandler.enable(log)
+            self._log = log
             try:
                 yield
             finally:
                 faulthandler.disable()
+                self._log = None
         with suppress(OSError):
             path.unlink()
 
@@ -132,23 +149,46 @@ class Quarantine:
 class Guard:
     """Tries the candidates of one process under a quarantine; see :class:`InProcess`.
 
+    A candidate that takes longer than it may is ended between two operations of Python. One that
+    hangs in native code for twice as long ends the process, and counts as one that crashed it.
+
     Args:
         quarantine: of the run.
+        seconds: that a candidate may take; 0: any time.
     """
 
-    def __init__(self, quarantine: Quarantine) -> None:
+    def __init__(self, quarantine: Quarantine, seconds: float = 0.0) -> None:
         self.quarantine = quarantine
+        self.seconds = seconds
 
     def __call__(self, function: Callable[[Any], Any], task: Any) -> Any:
         """Return ``function(task)``, or what it says of a task that may not be tried any more."""
         refused = getattr(function, "refused", None)
         if refused is None:
             return function(task)
-        work = f"candidate {task.number}"
-        if verdict := self.quarantine.verdict(work):
-            return refused(task, verdict)
-        with self.quarantine.trying(work):
-            return function(task)
+        try:
+            with self.quarantine.trying(f"candidate {task.number}"), self._timed():
+                return function(task)
+        except TrialError as error:
+            return refused(task, error.message, error.status)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        if not self.seconds or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def over(*_: object) -> None:
+            raise TrialError(f"took longer than {self.seconds:g} seconds", "timed-out")
+
+        before = signal.signal(signal.SIGALRM, over)
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+        try:
+            with self.quarantine.ended_after(2 * self.seconds):
+                yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
 
 def _killed() -> list[Any]:

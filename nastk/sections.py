@@ -57,7 +57,18 @@ class EngineSettings:
     threads: int = _setting(
         1, "CPU threads of one process; small networks are fastest with one", ge(1)
     )
+    sheets: int = _setting(
+        200, "about how many sheets of pictures are kept; of older ones every second goes", ge(2)
+    )
+    reserve_mb: int = _setting(
+        200, "megabytes that a run leaves free on its disk; it stops before, resumable", ge(0)
+    )
     max_failures: int = _setting(20, "failed candidates after which the run fails", ge(0))
+    candidate_seconds: float = _setting(
+        0.0,
+        "seconds that a candidate may take in this process before it counts as hung; 0: any time",
+        ge(0),
+    )
     max_crashes: int = _setting(
         2, "times that a candidate may crash this process before it is recorded as failed", ge(1)
     )

@@ -62,6 +62,18 @@ def save_state(folder: Path, name: str, tree: Any) -> list[str]:
     return files
 
 
+def size_of(tree: Any) -> int:
+    """Return about how many bytes :func:`save_state` would write for ``tree``.
+
+    Raises:
+        NastkError: something in the tree is no state.
+    """
+    writer = _Writer()
+    data = writer.encode(tree, "", 0)
+    blobs = sum(int(blob.nbytes) + len(key) + 80 for key, blob in writer.blobs.items())
+    return len(json.dumps(data, allow_nan=False)) + blobs
+
+
 def load_state(folder: Path, name: str) -> Any:
     """Return the tree that :func:`save_state` wrote.
 

@@ -16,7 +16,7 @@ from .conftest import Whole
 
 HALVES = ("write", "produce", "append", "remove")
 WRITES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "shutil.rmtree"}
-SHARES = {"toy-random": 3, "toy-growing": 10, "toy-random in rungs": 10}
+SHARES = {"toy-random": 5, "toy-growing": 20, "toy-random in rungs": 20}
 """One of so many points is tried in CI; ``python -m benchmarks.reliability`` tries all."""
 
 
@@ -38,7 +38,7 @@ def test_disk_that_breaks_ends_the_run_in_one_line_and_costs_nothing(
     tmp_path: Path, whole: Whole, kind: Any
 ) -> None:
     said = {"full": "No space left", "read-only": "Read-only file", "failing": "Input/output"}
-    for point in range(1, len(whole.points) - 20, 7 * SHARES[whole.name]):
+    for point in range(1, len(whole.points) - 20, 4 * SHARES[whole.name]):
         folder = tmp_path / str(point)
         assert whole.with_fault(folder, Fault(kind, point)) == 2, whole.points[point]
         line = folder.with_suffix(".said").read_text()

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import itertools
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ def registry() -> Any:
 def session(tmp_path: Path, registry: Any) -> Iterator[Callable[..., int]]:
     """Return what runs or resumes in a process of its own, with a fault in candidate 3."""
 
-    def run(fault: Callable[[], None] | None, where: str = "candidate") -> int:
+    def run(fault: Callable[[], None] | None, where: str = "candidate", **more: Any) -> int:
         def work() -> None:
             faulthandler.disable()  # pytest's own
             signal.signal(signal.SIGSEGV, signal.SIG_DFL)
@@ -54,7 +56,7 @@ def session(tmp_path: Path, registry: Any) -> Iterator[Callable[..., int]]:
                 if (tmp_path / "r/run.json").exists():
                     engine.resume(tmp_path / "r", registry)
                 else:
-                    config = resolve(registry, flags={**toys.FLAGS, **FLAGS}, env={})
+                    config = resolve(registry, flags={**toys.FLAGS, **FLAGS, **more}, env={})
                     engine.run(config, registry, tmp_path / "r")
 
         return in_child(work, tmp_path / "said")
@@ -147,6 +149,25 @@ def test_death_for_want_of_memory_counts(
         code = session(die)
     assert code == 0
     assert "want of memory" in trials(tmp_path / "r")[VICTIM]["reason"]
+
+
+def test_candidate_that_hangs_is_timed_out_and_the_run_goes_on(
+    tmp_path: Path, session: Callable[..., int]
+) -> None:
+    assert session(lambda: time.sleep(60), **{"engine.candidate_seconds": 0.4}) == 0
+    found = trials(tmp_path / "r")
+    assert (found[VICTIM]["status"], len(found)) == ("timed-out", 6)
+    assert "0.4 seconds" in found[VICTIM]["reason"]
+
+
+def test_candidate_that_hangs_in_native_code_ends_the_process_and_is_given_up(
+    tmp_path: Path, session: Callable[..., int]
+) -> None:
+    def hang() -> None:
+        sum(itertools.repeat(0))
+
+    assert [session(hang, **{"engine.candidate_seconds": 0.4}) for _ in range(3)] == [1, 1, 0]
+    assert "Timeout" in trials(tmp_path / "r")[VICTIM]["reason"]
 
 
 def test_executors_of_other_processes_are_not_guarded() -> None:

@@ -1,0 +1,82 @@
+"""What a run is said to need, held against what it takes, of a real search in a small size."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nastk.state import save_state, size_of
+
+FLAGS = {
+    "run.device": "cpu",
+    "run.strategy": "random",
+    "run.space": "autogan",
+    "strategy.candidates": 2,
+    "strategy.steps": 1,
+    "final.steps": 101,
+    "final.samples": 64,
+    "evaluator.samples": 64,
+    "trainer.batch_size": 4,
+    "trainer.g_batch_size": 4,
+    "trainer.n_critic": 1,
+    "engine.commit_every": 1,
+}
+DRIVER = """
+import json, resource, sys
+from pathlib import Path
+from nastk import disk, engine
+from nastk.config import resolve
+from nastk.plugins import load
+
+class Scale(disk.Disk):
+    most = 0
+    def rename(self, old, new):
+        super().rename(old, new)
+        sizes = (p.stat().st_size for p in folder.rglob("*") if p.is_file())
+        self.most = max(self.most, sum(sizes))
+
+what, folder, scale = sys.argv[1], Path(sys.argv[2]), Scale()
+registry = load()
+config = resolve(registry, flags=json.loads(sys.argv[3]), env={})
+if what == "plan":
+    print(json.dumps(engine.plan(config, registry)["needs"]))
+else:
+    with disk.replaced(scale):
+        engine.run(config, registry, folder)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"disk": scale.most, "memory": peak}))
+"""
+
+
+def told(what: str, folder: Path) -> dict[str, int]:
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, what, str(folder), json.dumps(FLAGS)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.slow
+def test_needs_told_before_are_within_a_quarter_of_those_measured_after(tmp_path: Path) -> None:
+    before, after = told("plan", tmp_path), told("run", tmp_path / "r")
+    for name in ("disk", "memory"):
+        assert before[name] == pytest.approx(after[name], rel=0.25), (name, before, after)
+    newest = max((tmp_path / "r/generations").iterdir())
+    size = sum(p.stat().st_size for p in newest.iterdir())
+    assert before["generation"] == pytest.approx(size, rel=0.05)
+
+
+@pytest.mark.parametrize("tree", [{}, {"a": [1, 2.5, None]}, {"w": np.zeros((300, 100)), "n": "x"}])
+def test_size_of_a_state_is_that_of_its_files(tmp_path: Path, tree: object) -> None:
+    written = sum((tmp_path / name).stat().st_size for name in save_state(tmp_path, "s", tree))
+    assert size_of(tree) == pytest.approx(written, rel=0.01, abs=120)
