@@ -134,6 +134,18 @@ class TestInProcess(ExecutorContract):
         return OWN["executor", "in-process"]
 
 
+class TestProcesses(ExecutorContract):
+    settings: Mapping[str, Any] = {"workers": 1}
+    refused = ({"workers": -1},)
+
+    @pytest.fixture
+    def component(self) -> Component:
+        return OWN["executor", "processes"]
+
+    def test_candidates_come_out_as_in_this_process(self, component: Component) -> None:
+        """Held in tests/workers, where processes are started that take seconds."""
+
+
 class TestSpectralNorm(PassContract):
     @pytest.fixture
     def component(self) -> Component:
@@ -167,7 +179,7 @@ def test_every_own_component_is_held_to_the_suite_of_its_kind() -> None:
     held |= {("objective", "real-only"), ("trainer", "gan"), ("pass", "spectral-norm")}
     held |= {("evaluator", "standard"), ("evaluator", "class-head"), ("executor", "in-process")}
     held |= {("strategy", "fixed"), ("strategy", "sampling")}
-    held |= {("executor", "processes")}  # in tests/executors: processes take seconds to start
+    held |= {("executor", "processes")}
     assert set(OWN) <= held
 
 
