@@ -12,15 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-os.environ.update(
-    RAY_memory_monitor_refresh_ms="0",
-    RAY_USAGE_STATS_ENABLED="0",
-    RAY_gcs_rpc_server_reconnect_timeout_s="2",
-)
-
-import ray
-from ray.cluster_utils import Cluster
-
 import nastk_ray
 from nastk import engine
 from nastk.config import resolve
@@ -38,6 +29,11 @@ FLAGS: dict[str, Any] = {
     "final.steps": 20,
 }
 MEMORY = 80 * 2**20
+ENVIRONMENT = {
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "2",
+}
 
 
 def registry() -> Registry:
@@ -69,6 +65,10 @@ class Watch:
 
 
 def main(folder: Path, fault: str) -> None:
+    os.environ.update(ENVIRONMENT)
+    import ray
+    from ray.cluster_utils import Cluster
+
     node = {"num_cpus": 1, "object_store_memory": MEMORY}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     other = cluster.add_node(**node)

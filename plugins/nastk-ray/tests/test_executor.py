@@ -16,6 +16,7 @@ from nastk.config import resolve
 from nastk.errors import ConfigError
 from nastk.rundir import RunFolder
 from nastk.testing.folders import result_files
+from nastk_ray.executor import _check_reachable
 
 SCRIPT = Path(__file__).parent / "cluster.py"
 
@@ -27,7 +28,6 @@ def comparable(folder: Path) -> Any:
     return files
 
 
-@pytest.mark.xdist_group("ray")
 def test_run_survives_its_head_by_resuming_and_a_node_without(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     command = [sys.executable, str(SCRIPT), str(folder)]
@@ -57,17 +57,11 @@ def parts() -> tuple[Any, dict[str, Any]]:
     return module.registry(), module.FLAGS
 
 
-@pytest.mark.xdist_group("ray")
 def test_cluster_that_nobody_answers_for_is_a_mistake_of_the_user() -> None:
-    code = (
-        "from nastk_ray.config import RayConfig; from nastk_ray.executor import RayExecutor; "
-        "RayExecutor(RayConfig(address='127.0.0.1:1'))._connect()"
-    )
-    env = {"RAY_gcs_rpc_server_reconnect_timeout_s": "1", "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env
-    )
-    assert "ConfigError: executor 'ray': no cluster at '127.0.0.1:1'" in done.stderr
+    for address in ("", "auto", "ray://127.0.0.1:1", "local"):
+        _check_reachable(address)
+    with pytest.raises(ConfigError, match=r"executor 'ray': no cluster at '127\.0\.0\.1:1'"):
+        _check_reachable("127.0.0.1:1")
 
 
 def test_run_that_fits_no_node_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

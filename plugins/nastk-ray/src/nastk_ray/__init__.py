@@ -3,6 +3,8 @@
 from nastk import hookimpl
 from nastk.registry import Component
 
+nastk_api = "1.0"
+
 
 @hookimpl
 def register_components() -> list[Component]:

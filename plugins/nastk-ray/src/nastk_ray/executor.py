@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +161,7 @@ class RayExecutor(Crew):
 
         if not ray.is_initialized():
             address = self.settings.address or os.environ.get("RAY_ADDRESS", "")
+            _check_reachable(address)
             alone: dict[str, Any] = {} if address else {"include_dashboard": False}
             try:
                 with warnings.catch_warnings():
@@ -177,3 +179,21 @@ class RayExecutor(Crew):
 
     def _gpus(self) -> float:
         return self.settings.gpus if self.device() != "cpu" else 0.0
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse ``host:port`` where nobody listens, for which Ray would end the process.
+
+    Raises:
+        ConfigError: nobody listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=WAIT).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"executor 'ray': no cluster at '{address}': {error}",
+            "see 'ray status', or start one with 'ray start --head'",
+        ) from None
