@@ -11,6 +11,7 @@ from attrs import frozen
 from nastk.archfile import ArchitectureFile, load_architecture
 from nastk.config import RunSettings, resolve_component
 from nastk.errors import SpaceError, nearest
+from nastk.records import canonical_json
 
 if TYPE_CHECKING:
     from nastk.records import Architecture
@@ -96,12 +97,21 @@ def read_architecture(
 def space_of(file: ArchitectureFile, registry: Registry) -> SearchSpace:
     """Return the space that an architecture file names, with its settings and task.
 
+    A space without settings of its own may still keep what it was made with; it must be the same.
+
     Raises:
         UserError: no plugin has the space, or it refuses the settings or the task.
     """
     component = registry.get("space", file.space).component
-    config = resolve_component(registry, "space", file.space, saved=file.settings)
+    told = component.load_config() is not None
+    saved = file.settings if told else None
+    config = resolve_component(registry, "space", file.space, saved=saved)
     space: SearchSpace = component.load_factory()(config, task=file.task)
+    if not told and canonical_json(dict(space.settings)) != canonical_json(dict(file.settings)):
+        raise SpaceError(
+            f"file {file.path}: space '{file.space}' was made with "
+            f"{str(dict(file.settings))[:80]}, here with {str(dict(space.settings))[:80]}"
+        )
     return space
 
 

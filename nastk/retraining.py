@@ -162,7 +162,7 @@ def _run_layer(text: str, registry: Registry) -> dict[str, Given]:
 
 
 def _space_layer(written: Written) -> dict[str, Given]:
-    if written.file is None:
+    if written.file is None or written.component.load_config() is None:
         return {}
     origin = f"file {written.file.path}"
     return {f"space.{key}": Given(v, origin) for key, v in written.file.settings.items()}

@@ -421,3 +421,19 @@ def test_ones_own_strategy_is_compared_in_this_process_and_continued(tmp_path, m
 def cli(*words):
     command = [sys.executable, "-m", "nastk", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+class Made(Small):
+    """A space that keeps what it was made with."""
+
+    def __init__(self, width):
+        self.settings = {"width": width}
+
+
+def test_what_a_space_was_made_with_is_kept_and_held_against_its_folder(tmp_path):
+    run = quickly(Made(3), out=tmp_path / "run")
+    assert run.sample(1).images.shape == (1, 1, 8, 8)
+    again = run.train("1 steps", out=tmp_path / "again", progress=False)
+    assert again.networks().space.settings == {"width": 3}
+    with pytest.raises(nastk.SpaceError, match=r"was made with .*3.*here with .*4"):
+        nastk.open(run.path, space=Made(4)).sample(1)
