@@ -26,6 +26,8 @@ BEAT = 2.0
 """Seconds between two beats of a holder's heart."""
 WATCH = 7.0
 """Seconds without a beat after which a holder elsewhere is taken for dead."""
+DYING = 1.0
+"""Seconds that a killed process may take to go; its lock goes before."""
 MAX_BYTES = 4096
 
 Life = Literal["alive", "dead", "out of sight"]
@@ -59,7 +61,10 @@ def living(path: Path) -> str:
     holder = _read(path)
     if holder is None or holder["pid"] == os.getpid():
         return ""
-    seen = life(holder)
+    seen, until = life(holder), time.monotonic() + DYING
+    while seen == "alive" and time.monotonic() < until:
+        time.sleep(0.02)
+        seen = life(holder)
     beats = seen == "out of sight" and _beats(path)
     return _name(holder) if seen == "alive" or beats else ""
 

@@ -55,7 +55,7 @@ def test_folder_of_a_living_process_is_refused_although_the_lock_is_free(
     with pytest.raises(RunFolderError, match=f"in use by process {sleeper.pid} on"):
         folder.hold()
     sleeper.kill()
-    with folder:  # dead, if not yet buried
+    with folder:  # dying, or dead and not yet buried
         assert json.loads((tmp_path / "r/holder.json").read_text())["pid"] == os.getpid()
 
 
