@@ -41,8 +41,9 @@ class Crew:
         registry = load()
         flags = {**FLAGS, "executor.workers": workers}
         self.search = assemble(resolve(registry, flags=flags, env={}), registry).search
+        self.steps = 1
+        self.round(2 * workers, 0)  # every worker has put the run together, and measured once
         self.steps = steps
-        self.round(workers, 0)  # every worker has put the run together, and measured once
 
     def round(self, count: int, first: int) -> tuple[float, list[Trial]]:
         """Return the seconds that so many candidates took, and what came of them."""

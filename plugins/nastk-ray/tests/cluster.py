@@ -24,7 +24,7 @@ FLAGS: dict[str, Any] = {
     "executor.workers": 2,
     "strategy.candidates": 12,
     "strategy.batch": 4,
-    "trainer.pause": 0.05,
+    "trainer.pause": 0.3,
     "engine.commit_every": 1,
     "final.steps": 20,
 }
@@ -32,7 +32,7 @@ MEMORY = 80 * 2**20
 ENVIRONMENT = {
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "2",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "1",
 }
 
 
@@ -64,6 +64,16 @@ class Watch:
         kill()
 
 
+def patiently(start: Any) -> Any:
+    """Return what ``start`` makes; Ray gives a node half a minute, too little on a busy machine."""
+    for _ in range(4):
+        try:
+            return start()
+        except Exception as error:
+            print(f"a node did not start: {error}", flush=True)
+    return start()
+
+
 def main(folder: Path, fault: str) -> None:
     os.environ.update(ENVIRONMENT)
     import ray
@@ -71,7 +81,7 @@ def main(folder: Path, fault: str) -> None:
 
     node = {"num_cpus": 1, "object_store_memory": MEMORY}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    other = cluster.add_node(**node)
+    other = patiently(lambda: cluster.add_node(**node))
     cluster.wait_for_nodes()
     faults = {
         "head": lambda: cluster.head_node.kill_gcs_server(check_alive=False),

@@ -7,6 +7,7 @@ it is counted once. When the head of the cluster is gone the run ends and can be
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import warnings
@@ -145,7 +146,7 @@ class RayExecutor(Crew):
         import ray
 
         try:
-            ray.nodes()
+            ray.nodes()  # type: ignore[no-untyped-call]
         except Exception as error:  # whatever Ray raises when nobody answers
             raise NastkError(
                 f"the head of the Ray cluster does not answer: {type(error).__name__}",
@@ -167,7 +168,7 @@ class RayExecutor(Crew):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of Ray about itself
                     ray.init(address=address or "local", log_to_driver=False,
-                             logging_level="error", **alone)  # fmt: skip
+                             logging_level=logging.ERROR, **alone)  # fmt: skip
             except (ConnectionError, RuntimeError, ValueError) as error:
                 what = " ".join(str(error).split())[:200]
                 raise ConfigError(
