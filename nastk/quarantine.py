@@ -49,19 +49,24 @@ class Quarantine:
 
         Called once, before any work.
         """
-        cause, work = self._cause(), self._under_way()
-        line = ""
-        if cause and work:
-            self.folder.append("sessions", {"type": CRASHED, "work": work, "cause": cause})
+        cause, where = self._cause()
+        work = self._under_way()
+        if cause:
+            crash = {"type": CRASHED, "work": work, "cause": cause, "where": where}
+            self.folder.append("sessions", crash)
         for record in self.folder.read("sessions"):
             if record.get("type") == CRASHED:
                 self._deaths[str(record.get("work"))] += 1
                 self._causes[str(record.get("work"))] = str(record.get("cause"))[:200]
-        if cause and work:
-            line = f"{work} ended the process before ({cause}), {self._deaths[work]} of at most "
-            line += f"{self.limit} times; {self.folder.path / FATAL} may say where"
-        disk.remove(self.folder.path / UNDER_WAY)
-        return line
+        for name in (UNDER_WAY, FATAL):
+            disk.remove(self.folder.path / name)
+        if not cause:
+            return ""
+        told = f"{self.folder.path / 'sessions.jsonl'} says where, if that is known"
+        if not work:
+            return f"the process before ended by itself ({cause}); {told}"
+        count = f"{self._deaths[work]} of at most {self.limit} times"
+        return f"{work} ended the process before ({cause}), {count}; {told}"
 
     @contextmanager
     def trying(self, work: str) -> Iterator[None]:
@@ -117,21 +122,21 @@ class Quarantine:
             finally:
                 faulthandler.disable()
                 self._log = None
-        with suppress(OSError):
-            path.unlink()
+        with suppress(DiskError):
+            disk.remove(path)
 
-    def _cause(self) -> str:
-        """Return what ended the last process, as far as it left a trace."""
+    def _cause(self) -> tuple[str, str]:
+        """Return what ended the last process, and where, as far as it left a trace."""
         with suppress(OSError), (self.folder.path / FATAL).open("rb") as log:
-            first = log.readline(MAX_BYTES).decode(errors="replace").strip()
-            if first:
-                return first.removeprefix("Fatal Python error: ")
+            text = log.read(MAX_BYTES).decode(errors="replace").strip()
+            if text:
+                return text.splitlines()[0].removeprefix("Fatal Python error: ")[:200], text
         found = self._left()
         if found is not None and found.get("killed", [])[:1] == _killed()[:1] != [""]:
             before, now = found["killed"][1], _killed()[1]
             if isinstance(before, int) and now > before:
-                return "killed for want of memory"
-        return ""
+                return "killed for want of memory", ""
+        return "", ""
 
     def _under_way(self) -> str:
         found = self._left()

@@ -120,6 +120,16 @@ def test_crash_is_told_with_its_place_when_the_run_continues(
     assert len(told) == 1
     assert told[0].startswith("candidate 3 ended the process before (Segmentation fault), 1 of at")
     assert trials(tmp_path / "r")[VICTIM]["status"] == "ok"
+    crashes = [s for s in RunFolder.open(tmp_path / "r").read("sessions") if s["type"] == "crashed"]
+    assert "test_quarantine.py" in crashes[0]["where"]
+
+
+def test_death_at_no_candidate_is_told_too(tmp_path: Path) -> None:
+    with RunFolder.create(tmp_path / "r", {}) as folder:
+        (tmp_path / "r/fatal.log").write_text("Fatal Python error: Bus error\n\nThread 1:\n")
+        line = quarantine.Quarantine(folder, 1).inquest()
+        assert line.startswith("the process before ended by itself (Bus error)")
+        assert quarantine.Quarantine(folder, 1).inquest() == ""
 
 
 def test_leader_that_always_crashes_the_process_is_replaced_by_the_next(
@@ -179,6 +189,4 @@ def test_executors_of_other_processes_are_not_guarded() -> None:
 def test_malformed_note_is_no_evidence(tmp_path: Path, text: str) -> None:
     with RunFolder.create(tmp_path / "r", {}) as folder:
         (tmp_path / "r/under-way.json").write_text(text)
-        assert quarantine.Quarantine(folder, 1).inquest() == ""
-        (tmp_path / "r/fatal.log").write_text("Fatal Python error: Aborted\n")
         assert quarantine.Quarantine(folder, 1).inquest() == ""
