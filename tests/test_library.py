@@ -285,7 +285,7 @@ def test_a_search_runs_beside_an_event_loop_and_in_another_thread(tmp_path):
 
 def test_a_notebook_cell_shows_line_bar_and_newest_pictures(run):
     shown, now = [], [0.0]
-    cell = NotebookCell(shown.append, lambda: now[0])
+    cell = NotebookCell(shown.append, clock=lambda: now[0])
     cell.emit({"type": "folder", "folder": str(run.path)})
     cell.emit({"type": "stage", "stage": "search"})
     cell.emit({"type": "step", "message": "<i>1/2", "share": 0.5, "spent": {"steps": 1}})
@@ -299,6 +299,9 @@ def test_a_notebook_cell_shows_line_bar_and_newest_pictures(run):
     assert "data:image/png;base64," in shown[-1]
     cell.close()
     assert shown[-1] == ""
+    continued = NotebookCell(shown.append, run.path)
+    continued.emit({"type": "generation", "generation": 2, "sheet": f"sheets/{sheet}"})
+    assert "data:image/png;base64," in shown[-1]
 
 
 def test_progress_is_told_on_stderr_and_not_when_unwanted(tmp_path, capsys):

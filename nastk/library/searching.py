@@ -86,6 +86,7 @@ def search(
     ready = on_device(config)
     return _watched(
         asked.registry,
+        folder,
         lambda sinks, stop: engine.run(ready, asked.registry, folder, sinks, stop),
         progress,
         stop,
@@ -131,6 +132,7 @@ def resume(
     path = Path(folder)
     return _watched(
         asked.registry,
+        path,
         lambda sinks, stop: engine.resume(
             path, asked.registry, sinks, stop, asked.values or None, allow_changed
         ),
@@ -177,6 +179,7 @@ def train(
     ready = on_device(config)
     return _watched(
         asked.registry,
+        folder,
         lambda sinks, stop: engine.run(ready, asked.registry, folder, sinks, stop),
         progress,
         None,
@@ -185,6 +188,7 @@ def train(
 
 def _watched(
     registry: Plugins,
+    folder: Path,
     work: Callable[[Sequence[Sink], StopRequest], Result],
     progress: bool | None,
     stop: StopRequest | None,
@@ -193,7 +197,7 @@ def _watched(
     if stop is not None and not isinstance(stop, StopRequest):
         raise ConfigError(f"stop: got {type(stop).__name__}, expected a nastk.StopRequest")
     asked = stop or StopRequest()
-    display = make_screen(progress)
+    display = make_screen(progress, folder)
     try:
         with patience(asked), threads_kept():
             result = work([display, *registry.observers()], asked)

@@ -39,14 +39,20 @@ class NotebookCell:
 
     Args:
         show: puts HTML into the cell, in the place of what stood there.
+        folder: of a run that is continued; a new one tells its own.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, show: Show, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        show: Show,
+        folder: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._show = show
         self._clock = clock
         self._meter = Meter(clock)
-        self._folder: Path | None = None
+        self._folder = folder
         self._sheet = ""
         self._last = -INTERVAL
 
@@ -54,8 +60,8 @@ class NotebookCell:
         """Draw again, at most every :data:`INTERVAL` seconds."""
         self._meter.take(event)
         kind = event.get("type")
-        if kind in ("folder", "resumed"):
-            self._folder = Path(str(event.get("folder", "."))) if kind == "folder" else None
+        if kind == "folder":
+            self._folder = Path(str(event["folder"]))
         if kind == "generation" and event.get("sheet"):
             self._sheet = str(event["sheet"])
         now = self._clock()
@@ -80,16 +86,17 @@ class _Silent:
         """Nothing to give back."""
 
 
-def make_screen(wanted: bool | None) -> Screen:
+def make_screen(wanted: bool | None, folder: Path) -> Screen:
     """Return what shows a run: a notebook's cell, a bar on a terminal, else plain lines.
 
     Args:
         wanted: False: nothing; True or None: what fits.
+        folder: of the run.
     """
     if wanted is False:
         return _Silent()
     show = _notebook()
-    return NotebookCell(show) if show is not None else screen(App())
+    return NotebookCell(show, folder) if show is not None else screen(App())
 
 
 @contextmanager
