@@ -36,13 +36,11 @@ class Work:
         mean: seconds of training and measuring, on average.
         spread: standard deviation over mean.
         driver: seconds of the driver: propose, send, take back, enter, tell.
-        sent: bytes of an errand and its answer together.
     """
 
     mean: float
     spread: float
     driver: float
-    sent: float
 
     def durations(self, count: int, seed: int = 0) -> np.ndarray[Any, Any]:
         """Return so many durations, log-normal; equal seeds, equal durations."""
@@ -160,7 +158,6 @@ def measure(candidates: int = 8, steps: int = 60, full: int = 400) -> dict[str, 
         seconds.append((time.process_time() - began) / steps)
         states.append(len(to_bytes(training.state_dict())))
     attempt = search.attempts(Budget(full))
-    message = errand(attempt, Job(0, drawn))
     began = time.process_time()
     for _ in range(20):
         from_bytes(errand(attempt, Job(0, drawn)))
@@ -170,7 +167,6 @@ def measure(candidates: int = 8, steps: int = 60, full: int = 400) -> dict[str, 
         "spread": float(np.std(seconds) / np.mean(seconds)),
         "steps": full,
         "driver": posted + engine_seconds(),
-        "errand": len(message),
         "state": int(np.mean(states)),
     }
 
@@ -194,7 +190,7 @@ def engine_seconds(count: int = 60) -> float:
 def work_of(found: dict[str, Any], speed: float) -> Work:
     """Return a candidate's work on devices ``speed`` times as fast as the measured one."""
     mean = found["step"] * found["steps"] / speed
-    return Work(mean, found["spread"], found["driver"], 2.0 * found["errand"])
+    return Work(mean, found["spread"], found["driver"])
 
 
 # -- telling ---------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from attrs import define
 
 from nastk.assembly import World
 from nastk.attempts import Attempt, Job, Outcome
-from nastk.errors import NastkError
+from nastk.errors import NastkError, PairError
 from nastk.executor import Executor
 from nastk.records import Cost, Status, Trial
 from nastk.workers.config import CrewConfig
@@ -39,6 +39,7 @@ class Ticket:
         task: its argument.
         losses: workers that were lost over it.
         spent: seconds until they were lost.
+        wanted: somebody waits for the result.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Ticket:
     task: Any
     losses: int = 0
     spent: float = 0.0
+    wanted: bool = True
 
 
 @define(eq=False)
@@ -126,16 +128,34 @@ class Crew(Executor):
     # -- the executor ----------------------------------------------------------------------------
 
     def start(self, world: World) -> None:
-        """Take the run; workers are hired with the first candidates."""
+        """Take the run; workers are hired with the first candidates.
+
+        Raises:
+            PairError: a component is an object of this program, which no worker can import.
+        """
+        for entry in world.entries:
+            component = entry.component
+            if not component.factory:
+                raise PairError(
+                    f"executor '{self.name}': {component.kind} '{component.name}' is an object of "
+                    "this program, which workers cannot import",
+                    "register it in a plugin, or use the executor in-process",
+                )
         self.world = world
 
     def map(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
         """Yield the results in the order of the tasks."""
         tickets = [self._take(function, task) for task in tasks]
-        for ticket in tickets:
-            while ticket.number not in self._finished:
-                self._advance()
-            yield self._finished.pop(ticket.number)[1]
+        try:
+            for ticket in tickets:
+                while ticket.number not in self._finished:
+                    self._advance()
+                yield self._finished.pop(ticket.number)[1]
+        finally:  # whoever stops early wants none of the rest
+            for ticket in tickets:
+                ticket.wanted = False
+                self._finished.pop(ticket.number, None)
+            self._waiting = deque(ticket for ticket in self._waiting if ticket.wanted)
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> None:
         """Take a task and begin it where a worker is free."""
@@ -194,7 +214,7 @@ class Crew(Executor):
             ticket = self._waiting[0]
             if not can_go(ticket.function, self.world):
                 self._waiting.popleft()
-                self._finished[ticket.number] = (ticket, ticket.function(ticket.task))
+                self._finish(ticket, ticket.function(ticket.task))
             elif free:
                 slot = free.popleft()
                 slot.ticket, slot.since = self._waiting.popleft(), time.monotonic()
@@ -236,7 +256,11 @@ class Crew(Executor):
             assert ticket is not None
             assert self.world is not None
             found = outcome_of(letter.answer, ticket.function, ticket.task, self.world)
-            self._finished[ticket.number] = (ticket, found)
+            self._finish(ticket, found)
+
+    def _finish(self, ticket: Ticket, result: Any) -> None:
+        if ticket.wanted:
+            self._finished[ticket.number] = (ticket, result)
 
     # -- losses ----------------------------------------------------------------------------------
 
@@ -254,6 +278,8 @@ class Crew(Executor):
             return
         if ticket is None:
             return
+        if not ticket.wanted:
+            return
         ticket.losses += 1
         ticket.spent += time.monotonic() - slot.since
         what = f"candidate {ticket.task.number}: worker {slot.index} was lost: {reason}"
@@ -263,7 +289,7 @@ class Crew(Executor):
             return
         self._tell(f"{what}; it has lost {ticket.losses} workers and counts as failed")
         outcome = given_up(ticket.function, ticket.task, status, reason, ticket)
-        self._finished[ticket.number] = (ticket, outcome)
+        self._finish(ticket, outcome)
 
     def _tell(self, message: str) -> None:
         if self.listener is not None:

@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.staleness import MODES, Field, Work, ceiling
 
-EVEN = Work(mean=10.0, spread=0.0, driver=0.0, sent=0.0)
-UNEVEN = Work(mean=10.0, spread=0.5, driver=0.0, sent=0.0)
+EVEN = Work(mean=10.0, spread=0.0, driver=0.0)
+UNEVEN = Work(mean=10.0, spread=0.5, driver=0.0)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -40,7 +40,7 @@ def test_proposals_are_as_stale_as_the_window_is_wide() -> None:
 
 
 def test_more_workers_than_the_driver_can_serve_are_idle() -> None:
-    slow = Work(mean=10.0, spread=0.0, driver=0.5, sent=0.0)
+    slow = Work(mean=10.0, spread=0.0, driver=0.5)
     assert ceiling(slow) == 10.0
     assert Field(5, "completed").fly(slow, 400).idle < 0.15
     assert Field(40, "completed").fly(slow, 400).idle > 0.7

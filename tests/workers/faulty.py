@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -95,6 +94,3 @@ class Batches(ToyRandom):
         """Draw a batch."""
         rng = self.search.randomness.numpy("propose")
         return [self.search.space.sample(rng) for _ in range(self.batch)]
-
-
-assert multiprocessing.parent_process() is None, "workers are no children of multiprocessing"

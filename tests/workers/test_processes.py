@@ -12,11 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from nastk import engine
 from nastk.assembly import assemble
+from nastk.attempts import Job
 from nastk.errors import DataError, NastkError, PairError
+from nastk.records import Budget
+from nastk.registry import Component
 from nastk.rundir import RunFolder
+from nastk.testing import toys
 from nastk.testing.folders import result_files
 from nastk.workers import processes
 from nastk.workers.processes import Processes
@@ -113,6 +118,38 @@ def test_nothing_is_left_of_a_closed_pool(registry: Any, config: Any) -> None:
     assert not any(h.reader.is_alive() for h in hands)
     world.strategy.step()  # works again, with other workers
     executor.close()
+
+
+def test_batch_that_nobody_waits_for_any_more_leaves_nothing_behind(
+    registry: Any, config: Any
+) -> None:
+    search = assemble(config(**{"executor.workers": 1}), registry).search
+    rng = search.randomness.numpy("propose")
+    jobs = [Job(number, search.space.sample(rng)) for number in range(3)]
+    executor: Any = search.executor
+    attempt = search.attempts(Budget(2))
+    batch = executor.map(attempt, jobs)
+    assert next(batch).trial.number == 0
+    batch.close()
+    assert [o.trial.number for o in executor.map(attempt, jobs[2:])] == [2]
+    assert (executor._finished, list(executor._waiting)) == ({}, [])
+    executor.close()
+
+
+def test_objects_of_the_program_are_refused_before_the_start(registry: Any, config: Any) -> None:
+    entry = registry.get("space", "toy")
+    registry._entries["space", "toy"] = evolve(entry, component=_Own(**OWN))
+    with pytest.raises(PairError, match="space 'toy' is an object of this program"):
+        assemble(config(), registry)
+
+
+class _Own(Component):
+    def load_factory(self) -> Any:
+        return toys.ToySpace
+
+
+OWN: dict[str, Any] = {"kind": "space", "name": "toy", "factory": "", "summary": "",
+                       "config": "nastk.testing.toys:SpaceConfig"}  # fmt: skip
 
 
 def test_workers_take_the_devices_in_turn_and_see_one_each(
