@@ -440,3 +440,15 @@ def test_what_a_space_was_made_with_is_kept_and_held_against_its_folder(tmp_path
     assert again.networks().space.settings == {"width": 3}
     with pytest.raises(nastk.SpaceError, match=r"was made with .*3.*here with .*4"):
         nastk.open(run.path, space=Made(4)).sample(1)
+
+
+def test_code_without_source_is_told_apart_by_what_it_does():
+    from nastk.library.own import source_hash
+
+    def typed(body):
+        held = {}
+        exec(f"class Typed:\n    def ask(self):\n        return {body}", held)
+        return source_hash(held["Typed"])
+
+    assert typed("[1 + self.x]") == typed("[1 + self.x]")
+    assert len({typed("[1 + self.x]"), typed("[2 + self.x]"), typed("[x + 1 for x in self]")}) == 3

@@ -8,6 +8,7 @@ import inspect
 import re
 import typing
 from collections.abc import Mapping
+from types import CodeType
 from typing import Any
 
 import attrs
@@ -134,12 +135,28 @@ def name_of(thing: Any) -> str:
 
 
 def source_hash(thing: Any) -> str:
-    """Return a hash of the source of a class, function or object's class (12 hex digits)."""
+    """Return a hash of the source of a class, function or object's class (12 hex digits).
+
+    Where there is no source, what Python made of it is hashed; another version of Python then
+    gives another hash.
+    """
     code = thing if inspect.isclass(thing) or inspect.isroutine(thing) else type(thing)
     try:
         return hashlib.sha256(inspect.getsource(code).encode()).hexdigest()[:12]
-    except (OSError, TypeError):  # typed at a prompt, or built in
-        return UNKNOWN
+    except (OSError, TypeError):  # typed into a notebook or at a prompt, or built in
+        return _compiled_hash(code)
+
+
+def _compiled_hash(code: Any) -> str:
+    """Return a hash of the compiled functions of a class, or of one function."""
+    members = vars(code).values() if inspect.isclass(code) else [code]
+    told = [_compiled(m.__code__) for m in members if inspect.isfunction(m)]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:12] if told else UNKNOWN
+
+
+def _compiled(code: CodeType) -> tuple[Any, ...]:
+    inner = [_compiled(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
+    return code.co_name, code.co_code, code.co_names, inner
 
 
 def own_entries(registry: Registry) -> dict[str, str]:

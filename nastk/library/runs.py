@@ -32,7 +32,7 @@ class Pictures:
         columns: of the sheet; 0 for a nearly square one.
     """
 
-    images: Tensor
+    images: Tensor = field(repr=False)
     columns: int = 0
 
     def save(self, path: str | Path) -> Path:
