@@ -107,9 +107,14 @@ def _seeds(table: Comparison, mine: Found) -> Iterator[Problem]:
     if missing:
         told = f"seed {', '.join(missing)} missing: counted as worst"
         yield Problem("missing-seed", told)
+    crashed: dict[str, list[str]] = {}
     for seed, cell in sorted(mine.items()):
         if cell.status == "failed":
-            yield Problem("crashed", f"seed {seed} failed, counted as worst: {cell.reason}")
+            crashed.setdefault(cell.reason, []).append(str(seed))
+    for reason, seeds in crashed.items():
+        told = f"seed {', '.join(seeds)} failed, counted as worst: {reason}"
+        yield Problem("crashed", told)
+    for seed, cell in sorted(mine.items()):
         if cell.status == PEEKED:
             yield Problem("peeked", f"seed {seed}: the search opened the test split")
 

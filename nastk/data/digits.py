@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from nastk.data.config import DigitsConfig
@@ -25,7 +27,9 @@ def digits(config: DigitsConfig, *, seed: int, device: str) -> InMemoryDataset:
     return load("digits", _read(), config, seed=seed, device=device)
 
 
+@cache
 def _read() -> Source:
+    """Return all images, read once a process: a comparison begins hundreds of runs in one."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -34,4 +38,5 @@ def _read() -> Source:
         ) from None
     bunch = load_digits()
     images = np.rint(bunch.images[:, None] * (255 / WHITE)).astype(np.uint8)
+    images.flags.writeable = False
     return Source(images, bunch.target, tuple(str(i) for i in range(10)))

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 
 from nastk.dataset import Split
 from nastk.gan.config import TrainerConfig
@@ -38,7 +38,7 @@ class Setting:
     device: torch.device
     passes: tuple[NetworkPass, ...]
     health: HealthPolicy
-    measured: Measured
+    measured: Measured = field(factory=Measured)
 
 
 def own_objective(objective: Objective, device: torch.device) -> Objective:

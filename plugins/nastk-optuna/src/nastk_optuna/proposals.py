@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from nastk.errors import SpaceError
+from nastk.records import digest, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,6 +67,11 @@ class Verdict:
     excess: Mapping[str, int] = field(factory=dict)
 
 
+_KNOWN: dict[tuple[type[SearchSpace], str], dict[str, dict[str, int]]] = {}
+"""Sizes by class, settings and task of a space and by architecture: a comparison searches the same
+space hundreds of times in one process."""
+
+
 class Referee:
     """Judges proposals by the space's rules and by hard limits; trains nothing.
 
@@ -80,7 +86,9 @@ class Referee:
     ) -> None:
         self._space = space
         self._repairs = repairs
-        self._counted: dict[str, dict[str, int]] = {}
+        self._counted = _KNOWN.setdefault(
+            (type(space), digest([space.settings, to_json(space.task)])), {}
+        )
         self._count = any(name in SIZES for name in config.metrics)
         self.limits = _limits(space, config)
 
