@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -27,15 +29,19 @@ def digits(config: DigitsConfig, *, seed: int, device: str) -> InMemoryDataset:
     return load("digits", _read(), config, seed=seed, device=device)
 
 
-@cache
 def _read() -> Source:
-    """Return all images, read once a process: a comparison begins hundreds of runs in one."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
         raise DataError(
             "data set 'digits': scikit-learn is not installed", "pip install 'nastk[digits]'"
         ) from None
+    return _read_once(load_digits)
+
+
+@cache
+def _read_once(load_digits: Callable[[], Any]) -> Source:
+    """Return all images, read once a process: a comparison begins hundreds of runs in one."""
     bunch = load_digits()
     images = np.rint(bunch.images[:, None] * (255 / WHITE)).astype(np.uint8)
     images.flags.writeable = False
