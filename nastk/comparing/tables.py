@@ -107,8 +107,9 @@ def interval(found: Interval, *, percent: bool = False) -> str:
 
 
 def _spread(row: Judged) -> str:
-    deviation = "" if row.deviation is None else f" ± {row.deviation:.2g}"
-    return f"{number(row.mean)}{deviation}"
+    if row.deviation is None:
+        return number(row.mean)
+    return f"{number(row.mean)} ± {row.deviation:{',.0f' if row.deviation >= 100 else '.2g'}}"
 
 
 def _seeds(row: Judged) -> str:
