@@ -242,7 +242,8 @@ def section(result: dict[str, Any]) -> str:
     }
     return f"""One iteration updates β, D, α and G once. *published* computes what the public code
 does, operation by operation; *merged* sums kernels to one convolution; *auto* is what nastk picks
-by shape, precision and device. Shapes are width of G / width of D / batch, on 32×32 images. Ratios
+by shape, precision and device; *measure* times the forms of every shape once and keeps the fastest
+(`trainer.forms`). Shapes are width of G / width of D / batch, on 32×32 images. Ratios
 are to *published* in fp32.
 
 {table(("shape", "published", *WAYS[1:]), rows)}
