@@ -154,9 +154,30 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:].rstrip('.')}."
 
 
+# -- components --------------------------------------------------------------------------------
+
+
+def components() -> str:
+    """Return every component by kind, with its distribution and summary, as Markdown."""
+    entries = list(registry())
+    parts = []
+    for kind in KINDS:
+        rows = [
+            (f"`{e.component.name}`", e.distribution, _escaped(e.component.summary))
+            for e in entries
+            if e.component.kind == kind
+        ]
+        parts += [f"## {kind}", _rows(("name", "from", "what it is"), rows)]
+    return "\n\n".join(parts)
+
+
 # -- pages -------------------------------------------------------------------------------------
 
-PAGES = {"command-line.md": command_line, "configuration.md": configuration}
+PAGES = {
+    "command-line.md": command_line,
+    "components.md": components,
+    "configuration.md": configuration,
+}
 """Page → what stands between its two marks."""
 
 

@@ -78,7 +78,11 @@ class Decision:
             object.__setattr__(self, "allowed", self.options)
 
     def code(self, option: str) -> int:
-        """Return the integer code of ``option``."""
+        """Return the integer code of ``option``.
+
+        Raises:
+            SpaceError: the decision has no such option.
+        """
         try:
             return self.options.index(option)
         except ValueError:

@@ -272,6 +272,9 @@ class SearchSpace(ABC):
         """Return an architecture drawn uniformly per open decision, invalid ones redrawn.
 
         Advances ``rng``.
+
+        Raises:
+            SpaceError: hardly any architecture is valid.
         """
         for _ in range(MAX_ATTEMPTS):
             choices = {d.name: d.allowed[int(rng.integers(len(d.allowed)))] for d in self.decisions}
@@ -285,6 +288,9 @@ class SearchSpace(ABC):
         """Return a valid architecture with ``n`` active, open decisions redrawn to other options.
 
         Decisions that become active are drawn uniformly. Advances ``rng``.
+
+        Raises:
+            SpaceError: hardly any change is valid.
         """
         for _ in range(MAX_ATTEMPTS):
             choices = {d.name: d.allowed[int(rng.integers(len(d.allowed)))] for d in self.decisions}
@@ -300,7 +306,7 @@ class SearchSpace(ABC):
     # -- encodings -----------------------------------------------------------------------------
 
     def encode(self, architecture: Architecture) -> str:
-        """Return the integer codes: cells separated by `` / ``, G and D by `` | ``.
+        """Return the integer codes: cells separated by a slash, G and D by a bar.
 
         A prefix of blocks gives the codes of its own decisions.
         """

@@ -1,8 +1,9 @@
 """The documentation runs, its generated parts are fresh, its links lead somewhere.
 
-A fenced block after ``<!-- test -->`` is run in a folder of its own page; one after
-``<!-- file: NAME -->`` is first written there. Each line of a block after ``<!-- output -->`` must
-stand in what the block before it printed to stdout, up to white space.
+A fenced block after ``<!-- test -->`` is run in a folder of its own page, together with the blocks
+after ``<!-- then -->`` that follow it; one after ``<!-- file: NAME -->`` is first written there.
+Each line of a block after ``<!-- output -->`` must stand in what was printed to stdout, up to white
+space.
 """
 
 import inspect
@@ -20,9 +21,9 @@ from nastk import hookspecs
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(
-    r"^<!-- (test|output|file: (?P<file>\S+)) -->\n```(?P<language>\w+)\n(?P<code>.*?)^```$",
+    r"^<!-- (test|then|output|file: (?P<file>\S+)) -->\n```(?P<language>\w+)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 toml = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -33,11 +34,13 @@ def blocks(page):
 
 
 def snippets(page):
-    """Return (number, language, code, expected lines) of every block that is to be run."""
+    """Return [number, language, code, expected lines] of everything that is to be run."""
     found = []
     for block in blocks(page):
         if block[1] == "test":
-            found.append((len(found) + 1, block["language"], block["code"], []))
+            found.append([len(found) + 1, block["language"], block["code"], []])
+        elif block[1] == "then":
+            found[-1][2] += block["code"]
         elif block[1] == "output":
             found[-1][3].extend(line for line in block["code"].splitlines() if line)
     return found
@@ -56,6 +59,7 @@ def machine(tmp_path_factory):
     home = tmp_path_factory.mktemp("reader")
     for name, words in (
         ("nastk", f'"{sys.executable}" -m nastk'),
+        ("pip", f'"{sys.executable}" -m pip'),
         ("python", f'"{sys.executable}"'),
     ):
         command = home / "bin" / name
@@ -68,6 +72,11 @@ def machine(tmp_path_factory):
         "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "NASTK_CACHE": str(home / "cache"),
         "OMP_NUM_THREADS": "1",
+        # `pip install FOLDER` goes into the snippet's own folder and asks no network.
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # which pip reads as: no isolation
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
 
 
@@ -108,12 +117,17 @@ def words(text):
 def test_snippet_runs_and_prints_what_the_page_says(
     page, language, code, expected, machine, tmp_path
 ):
-    paths = [*write_files(page, tmp_path), os.environ.get("PYTHONPATH", "")]
+    site = tmp_path / "site-packages"
+    paths = [*write_files(page, tmp_path), str(site), os.environ.get("PYTHONPATH", "")]
     command = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
     done = subprocess.run(
         [*command[language], code],
         cwd=tmp_path,
-        env={**machine, "PYTHONPATH": os.pathsep.join(p for p in paths if p)},
+        env={
+            **machine,
+            "PIP_TARGET": str(site),
+            "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+        },
         capture_output=True,
         text=True,
         timeout=300,
@@ -128,7 +142,7 @@ def test_snippet_runs_and_prints_what_the_page_says(
 def test_every_marked_block_is_understood():
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        marks = re.findall(r"^<!-- (?:test|output|file: .*) -->$", text, re.MULTILINE)
+        marks = re.findall(r"^<!-- (?:test|then|output|file: .*) -->$", text, re.MULTILINE)
         assert len(marks) == len(blocks(page)), page
 
 

@@ -65,7 +65,7 @@ def search(
         device: empty: CUDA where there is one.
         out: folder of the run; empty: the first free one named after it, in ``runs/``.
         preset: a named set of values of the space and the strategy.
-        settings: dotted key → value, for any setting of :doc:`configuration`.
+        settings: dotted key → value, for any setting that ``nastk config check`` shows.
         progress: False shows nothing.
         stop: asks for an early end, from any thread.
         **words: the same settings as ``section__key=value``.
