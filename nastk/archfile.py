@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from nastk import disk
+from nastk import disk, jsontext
 from nastk.errors import SpaceError
 from nastk.records import SCHEMA, Architecture, Task
 
@@ -161,25 +161,12 @@ def json_object(data: bytes | str, where: str) -> dict[str, Any]:
         SpaceError: no JSON, or no object; the message begins with ``where``.
     """
     try:
-        document = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except RecursionError:
-        raise SpaceError(f"{where}: no architecture: nested too deeply") from None
+        document = jsontext.parse(data, unique=True)
     except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
         raise SpaceError(f"{where}: no JSON: {error}") from None
     if not isinstance(document, dict):
         raise SpaceError(f"{where}: got {type(document).__name__}, expected a JSON object")
     return document
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a key stands twice")
-    return document
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _expect(data: Mapping[str, Any], key: str, kind: type[Any], where: str) -> Any:

@@ -6,7 +6,10 @@ import platform
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from functools import partial
+from hashlib import sha256
 from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
@@ -18,7 +21,7 @@ from nastk.errors import PairError
 from nastk.halving import economised, refusal
 from nastk.labels import LabelBook
 from nastk.randomness import Randomness
-from nastk.records import Budget, Task
+from nastk.records import Budget, Task, digest
 from nastk.registry import KINDS, Component, Entry, Registry
 from nastk.search import Memory, Search
 from nastk.state import hash_tensors
@@ -133,6 +136,7 @@ def run_document(world: World) -> dict[str, Any]:
         "config": world.config.to_json(),
         "versions": versions(),
         "plugins": plugin_versions(world.entries),
+        "hashes": plugin_hashes(world.entries),
         "device": search.device,
         "seed": search.seed,
         "space": {"name": search.space.name, "identity": search.space.identity},
@@ -147,6 +151,33 @@ def run_document(world: World) -> dict[str, Any]:
 def plugin_versions(entries: tuple[Entry, ...] | list[Entry]) -> dict[str, str]:
     """Return distribution → version of the components' distributions."""
     return {entry.distribution: entry.version for entry in entries}
+
+
+def plugin_hashes(entries: tuple[Entry, ...] | list[Entry]) -> dict[str, str]:
+    """Return distribution → hash of the source of the packages that its components are in.
+
+    Nothing is imported. nastk's own code is left out: its version tells, and most of it (screens,
+    pages, commands) decides no number.
+    """
+    packages: dict[str, set[str]] = {}
+    for entry in entries:
+        name = entry.component.factory.partition(":")[0].partition(".")[0]
+        if name and name != "nastk":
+            packages.setdefault(entry.distribution, set()).add(name)
+    return {
+        distribution: digest([_source(name) for name in sorted(names)])[:12]
+        for distribution, names in packages.items()
+    }
+
+
+def _source(package: str) -> dict[str, str]:
+    """Return file → hash of the Python files of a package or module; empty where there are none."""
+    spec = find_spec(package)
+    folders = [Path(path) for path in (spec.submodule_search_locations or ())] if spec else []
+    files = {str(p.relative_to(f)): p for f in folders for p in f.rglob("*.py")}
+    if not folders and spec is not None and spec.origin and Path(spec.origin).is_file():
+        files = {Path(spec.origin).name: Path(spec.origin)}
+    return {name: sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())}
 
 
 def versions() -> dict[str, str]:

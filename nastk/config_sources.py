@@ -31,7 +31,10 @@ FLAGS = {
     "strategy.storage": "--storage",
 }
 """Dotted key → the command line's own flag for it; every other key goes through ``--set``."""
-RESERVED = ("PLUGINS", "BLOCK", "TRACE_HOOKS", "CACHE", "CACHE_DIR", "DATA_ROOT", "DEBUG")
+RESERVED = (
+    "PLUGINS", "BLOCK", "TRACE_HOOKS", "CACHE", "CACHE_DIR", "DATA_ROOT", "DEBUG",
+    "MAX_PARAMETERS", "MAX_MACS",
+)  # fmt: skip
 """``NASTK_…`` variables that are no configuration keys."""
 
 OWN = ("run", "engine", "search", "final")

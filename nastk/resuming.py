@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from nastk.assembly import plugin_versions, used_entries
+from nastk.assembly import plugin_hashes, plugin_versions, used_entries
 from nastk.config import Config, from_json
 from nastk.errors import DiskError, RunFolderError, UserError
 from nastk.ledger import Ledger
@@ -52,17 +52,27 @@ def check_plugins(folder: RunFolder, config: Config, registry: Registry) -> None
     """Check that the run's plugins are those it was started with.
 
     Raises:
-        RunFolderError: other versions; lists them.
+        RunFolderError: other versions, or other code under the same version; lists them.
     """
-    saved = folder.document.get("plugins")
-    was = saved if isinstance(saved, Mapping) else {}
-    now = plugin_versions(used_entries(config, registry))
+    entries = used_entries(config, registry)
+    was, now = _saved(folder, "plugins"), plugin_versions(entries)
     changed = [
         f"plugin {name} is now {version}, was {was.get(name)}"
         for name, version in now.items()
         if version != was.get(name)
     ]
+    had, has = _saved(folder, "hashes"), plugin_hashes(entries)
+    changed += [
+        f"plugin {name} has code {code}, had {had[name]}"
+        for name, code in has.items()
+        if name in had and code != had[name] and now.get(name) == was.get(name)
+    ]
     refuse(folder, changed, CHANGED)
+
+
+def _saved(folder: RunFolder, key: str) -> Mapping[str, Any]:
+    found = folder.document.get(key)
+    return found if isinstance(found, Mapping) else {}
 
 
 def refuse(folder: RunFolder, lines: Sequence[str], hint: str) -> None:
@@ -110,19 +120,39 @@ def finished_result(folder: RunFolder, generation: Generation) -> Result | None:
 
 
 def lost_work(folder: RunFolder, generation: Generation | None) -> Cost:
-    """Return what the journal says was spent after ``generation``; it will be done again."""
+    """Return what the journal says was spent after ``generation``; it will be done again.
+
+    Raises:
+        RunFolderError: journal or state are not what they should be.
+    """
     start = 0 if generation is None else generation.lengths["events"]
     ledger = Ledger()
     if generation is not None:
-        ledger.load_state_dict(generation.states["ledger"])
+        with reading(generation):
+            ledger.load_state_dict(generation.states["ledger"])
     last: Mapping[str, Any] = {}
-    for event in folder.read("events", start):
-        last = {**event.get("spent", {}), "seconds": event.get("time", {}).get("spent", 0.0)}
-    return record_from_json(Cost, dict(last)) - ledger.total() if last else Cost()
+    try:
+        for event in folder.read("events", start):
+            last = {**event.get("spent", {}), "seconds": event.get("time", {}).get("spent", 0.0)}
+        return record_from_json(Cost, dict(last)) - ledger.total() if last else Cost()
+    except (AttributeError, TypeError, UserError) as error:
+        raise _malformed(folder, "events", error) from None
+
+
+def _malformed(folder: RunFolder, journal: str, error: Exception) -> RunFolderError:
+    what = " ".join(str(error).split())[:200]
+    return RunFolderError(f"{folder.path}: malformed line in {journal}.jsonl: {what}")
 
 
 def repeated_work(folder: RunFolder) -> Cost:
-    """Return the work that all sessions so far did again."""
+    """Return the work that all sessions so far did again.
+
+    Raises:
+        RunFolderError: a line of the journal is not what it should be.
+    """
     sessions = folder.read("sessions")
-    costs = [record_from_json(Cost, s["repeated"]) for s in sessions if "repeated" in s]
+    try:
+        costs = [record_from_json(Cost, s["repeated"]) for s in sessions if "repeated" in s]
+    except UserError as error:
+        raise _malformed(folder, "sessions", error) from None
     return sum(costs, start=Cost())

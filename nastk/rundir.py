@@ -30,7 +30,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
 
-from nastk import disk, holding
+from nastk import disk, holding, jsontext
 from nastk.errors import DiskError, RunFolderError
 from nastk.records import SCHEMA
 from nastk.state import load_state, read_json, save_state
@@ -386,8 +386,8 @@ def _byte_before(path: Path, position: int) -> bytes:
 
 def _record(line: bytes, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = jsontext.parse(line)
+    except ValueError:
         record = None
     if isinstance(record, dict):
         return record

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nastk import disk
+from nastk import disk, jsontext
 from nastk.errors import NastkError, RunFolderError
 from nastk.records import SCHEMA
 
@@ -103,15 +103,15 @@ def read_json(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
         size = path.stat().st_size
         if size > max_bytes:
             raise RunFolderError(f"{path}: got {size} bytes, expected at most {max_bytes}")
-        document = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        document = jsontext.parse(path.read_bytes(), depth=4 * MAX_DEPTH)
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RunFolderError(f"{path}: no valid JSON: {_line(error)}") from None
     got = (document.get("kind"), document.get("schema")) if isinstance(document, dict) else None
     if got != (kind, SCHEMA):
         raise RunFolderError(
-            f"{path}: got (kind, schema) {got}, expected ('{kind}', {SCHEMA})",
+            f"{path}: got (kind, schema) {str(got)[:80]}, expected ('{kind}', {SCHEMA})",
             "was it written by another version of nastk?",
         )
     return dict(document)
@@ -427,10 +427,6 @@ def _shape(shape: Sequence[int]) -> tuple[int, ...]:
     if any(type(n) is not int or n < 0 for n in shape):
         raise RunFolderError(f"impossible shape {str(shape)[:40]} in state")
     return tuple(shape)
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is no JSON")
 
 
 def _line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -133,11 +134,34 @@ def _app(ctx: click.Context) -> App:
     return ctx.ensure_object(App)
 
 
+def _without_plugins(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    """Set what says so to this process and to those that it starts; restored at the end."""
+    if not value:
+        return
+    before = os.environ.get("NASTK_PLUGINS")
+    os.environ["NASTK_PLUGINS"] = ""
+
+    def restore() -> None:
+        os.environ.pop("NASTK_PLUGINS", None)
+        if before is not None:
+            os.environ["NASTK_PLUGINS"] = before
+
+    ctx.call_on_close(restore)
+
+
 @click.group(
     cls=Group,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="\b\nExample:\n  nastk run --budget 5min\n",
+)
+@click.option(
+    "--no-plugins",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_without_plugins,
+    help="load nastk's own components only",
 )
 @click.version_option(__version__, message="nastk %(version)s")
 @verbosity

@@ -13,7 +13,7 @@ from nastk.cli.tensorboard import boards, tensorboard_option
 @click.command("resume", epilog="\b\nExample:\n  nastk resume runs/blockwise-stasgan-digits-0\n")
 @click.argument("folder")
 @run_options
-@click.option("--allow-changed", is_flag=True, help="go on although plugins changed")
+@click.option("--allow-changed", is_flag=True, help="go on although plugins or data changed")
 @tensorboard_option
 @json_option
 @verbosity

@@ -86,10 +86,9 @@ def load_exported(path: str | Path, registry: Registry) -> Exported:
     """
     path = Path(path)
     note = _note(path)
-    if (note.get("kind"), note.get("schema")) != (KIND, SCHEMA):
+    if (got := (note.get("kind"), note.get("schema"))) != (KIND, SCHEMA):
         raise RunFolderError(
-            f"{path}: got (kind, schema) {(note.get('kind'), note.get('schema'))}, "
-            f"expected ('{KIND}', {SCHEMA})",
+            f"{path}: got (kind, schema) {str(got)[:80]}, expected ('{KIND}', {SCHEMA})",
             "'nastk export RUN --format safetensors' writes such files",
         )
     architecture = note.get("architecture")

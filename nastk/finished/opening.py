@@ -101,11 +101,16 @@ def filled(
         weights: given the name and shape of every tensor, returns the tensors. It is asked before
             memory is taken for sizes that a forged document may claim.
         device: e.g. ``cpu``.
+
+    Raises:
+        SpaceError: it is too large to build; see :mod:`nastk.nn.limits`.
     """
     import torch
 
     from nastk.nn.choice import build_derived
+    from nastk.nn.limits import affordable
 
+    affordable(space)
     with torch.random.fork_rng(devices=[]):  # what constructors draw is overwritten
         with torch.device("meta"):
             outline = build_derived(space, role, architecture.choices)

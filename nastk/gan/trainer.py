@@ -23,6 +23,7 @@ from nastk.nn.choice import Network
 from nastk.nn.choice import build as build_network
 from nastk.nn.initialise import initialise
 from nastk.nn.measured import Measured
+from nastk.nn.limits import affordable
 from nastk.nn.quick import quicken
 from nastk.nn.snapshot import Snapshot
 from nastk.nn.transfer import transfer
@@ -89,6 +90,7 @@ class GanTrainer(Trainer):
         for change in self.passes:
             if role in change.roles:
                 changed = change.apply(network, randomness)
+        affordable(space)
                 assert isinstance(changed, Network), f"pass '{change.name}' must keep the Network"
                 network = changed
         initialise(network, self.config.init, randomness.torch("init"))

@@ -7,7 +7,6 @@ cache folder that cannot be written costs time, not the run.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import tempfile
@@ -20,6 +19,7 @@ from attrs import frozen
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from nastk import jsontext
 from nastk.records import SCHEMA, canonical_json
 
 MAX_BYTES = 64 * 1024**2
@@ -50,7 +50,7 @@ def folder() -> Path:
 def load(key: str) -> Entry | None:
     """Return the entry of ``key``, None when it is absent or damaged."""
     try:
-        document = json.loads(_read(folder() / f"{key}.json"))
+        document = jsontext.parse(_read(folder() / f"{key}.json"))
         data = _read(folder() / f"{key}.safetensors")
         if document["schema"] != SCHEMA or document["sha256"] != _sha(data):
             raise ValueError("checksum or schema differ")

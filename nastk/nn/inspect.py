@@ -9,6 +9,7 @@ import torch
 from nastk.nn.choice import build_derived
 from nastk.nn.complexity import count
 from nastk.nn.fingerprint import deterministic_input, fingerprint, set_deterministic
+from nastk.nn.limits import affordable, within_limits
 from nastk.objective import as_scores
 from nastk.records import Choices, InputSpec, Role
 from nastk.space import SearchSpace
@@ -60,7 +61,9 @@ def _inspect(
     spec: InputSpec,
     fingerprints: bool,
 ) -> dict[str, Any]:
-    with torch.device("meta"):
+    if fingerprints:
+        affordable(space)
+    with within_limits(space, role), torch.device("meta"):
         network = build_derived(space, role, choices, blocks)
     counted = count(network, spec.shape)
     result: dict[str, Any] = {

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from nastk.errors import RunFolderError
+from nastk.errors import RunFolderError, UserError
 from nastk.finished import load_exported, open_finished, open_generator
 from nastk.finished.exported import export_safetensors
 from nastk.registry import Registry
@@ -61,9 +61,12 @@ def rewritten(file, change):
     save_file(tensors, file, {"nastk": json.dumps(note)})
 
 
-def test_sizes_that_a_forged_document_claims_take_no_memory(file, registry):
-    rewritten(file, lambda note: note["architecture"]["settings"].update(generator_width=1 << 20))
-    with pytest.raises(RunFolderError, match="got shape"):
+@pytest.mark.parametrize(
+    ("width", "message"), [(1 << 9, "got shape"), (1 << 20, r"more than 2e\+09 parameters")]
+)
+def test_sizes_that_a_forged_document_claims_take_no_memory(file, registry, width, message):
+    rewritten(file, lambda note: note["architecture"]["settings"].update(generator_width=width))
+    with pytest.raises(UserError, match=message):
         load_exported(file, registry).generator()
 
 

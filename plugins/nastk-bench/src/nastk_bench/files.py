@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from nastk import jsontext
 from nastk.errors import ConfigError, DataError, SpaceError
 from nastk.records import MetricCard, digest, from_json, to_json
 from nastk_bench.protocol import MEASURED, NAME, read_protocol
@@ -108,9 +109,9 @@ def unpacked(packed: bytes, path: Path) -> Any:
         plain = reader.decompress(packed, max_length=MAX_PLAIN + 1)
         if len(plain) > MAX_PLAIN or not reader.eof or reader.unused_data:
             _refuse(path, "it unpacks to too much, or is cut off")
-        return json.loads(plain, parse_constant=lambda word: _refuse(path, f"it holds {word}"))
-    except (lzma.LZMAError, ValueError, RecursionError, MemoryError) as error:
-        _refuse(path, f"no JSON within xz ({type(error).__name__})")
+        return jsontext.parse(plain)
+    except (lzma.LZMAError, ValueError, MemoryError) as error:
+        _refuse(path, f"no JSON within xz ({type(error).__name__}: {str(error)[:80]})")
 
 
 def parse(document: Any, path: Path) -> Table:

@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from nastk import jsontext
 from nastk.errors import RunFolderError
 from nastk.records import canonical_json, from_json, to_json
 from nastk_bench.protocol import Protocol, read_protocol
@@ -153,7 +154,7 @@ def protocol_of(folder: Path) -> Protocol:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise RunFolderError(f"{path}: larger than {MAX_BYTES} bytes")
-        return read_protocol(json.loads(path.read_text()))
+        return read_protocol(jsontext.parse(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise RunFolderError(
             f"{folder}: no build of a benchmark ({type(error).__name__})",
@@ -184,7 +185,7 @@ def _records(path: Path) -> Iterator[Header | Line]:
     whole, _, _ = path.read_bytes().rpartition(b"\n")  # a torn last line is dropped
     for number, text in enumerate(whole.split(b"\n") if whole else (), 1):
         try:
-            document = json.loads(text)
+            document = jsontext.parse(text)
             kind, body = next(iter(document.items()))
             yield from_json({"header": Header, "line": Line}[kind], body)
         except Exception as error:

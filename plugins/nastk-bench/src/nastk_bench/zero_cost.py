@@ -28,6 +28,7 @@ from nastk.metrics.evaluator import StandardEvaluator
 from nastk.nn.choice import build_derived
 from nastk.nn.complexity import count
 from nastk.nn.initialise import initialise
+from nastk.nn.limits import affordable
 from nastk.objective import as_scores
 from nastk.randomness import Randomness
 from nastk.records import Architecture, Direction, Evaluation, Metric, MetricCard, Role
@@ -142,6 +143,7 @@ class ZeroCostEvaluator(Evaluator):
     def _built(
         self, architecture: Architecture, space: SearchSpace, own: Randomness, role: Role
     ) -> nn.Module:
+        affordable(space)
         with own.scoped(f"init/{role}"):
             network = build_derived(space, role, architecture.choices)
         network.to(self._device)
