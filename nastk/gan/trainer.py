@@ -22,8 +22,8 @@ from nastk.nn.accelerate import accelerate
 from nastk.nn.choice import Network
 from nastk.nn.choice import build as build_network
 from nastk.nn.initialise import initialise
-from nastk.nn.measured import Measured
 from nastk.nn.limits import affordable
+from nastk.nn.measured import Measured
 from nastk.nn.quick import quicken
 from nastk.nn.snapshot import Snapshot
 from nastk.nn.transfer import transfer
@@ -83,14 +83,17 @@ class GanTrainer(Trainer):
 
         Order: constructors (global generator, scope ``init``), passes, initialisation scheme
         (stream ``init``).
+
+        Raises:
+            SpaceError: it is too large to build; see :mod:`nastk.nn.limits`.
         """
+        affordable(space)
         with randomness.scoped("init"):
             network = build_network(space, role, choices, blocks)
         network.to(self.device)
         for change in self.passes:
             if role in change.roles:
                 changed = change.apply(network, randomness)
-        affordable(space)
                 assert isinstance(changed, Network), f"pass '{change.name}' must keep the Network"
                 network = changed
         initialise(network, self.config.init, randomness.torch("init"))
