@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nastk.nn import frequency, merged
 from nastk.nn.combine import Layout
-from nastk.nn.forms import Form, possible
+from nastk.nn.forms import Form, choose, possible
 from nastk.nn.frequency import Plane
 
 ROUNDS = 3
@@ -66,6 +66,17 @@ class Measured:
 
     def __deepcopy__(self, memo: dict[int, object]) -> Measured:
         return self
+
+    def chosen(self, wanted: str, group: Group, device: torch.device) -> Form:
+        """Return the form for ``group``: by timing with ``measure``, else by the rule of forms."""
+        if wanted == "measure":
+            return self.form(group, device)
+        layout = group.layout
+        taps = len({p for option in layout.taps for p in layout.places(option)})
+        return choose(
+            wanted, group.plane, group.batch, (layout.source, layout.out), taps, device.type,
+            (group.stored, group.short), group.edges,
+        )  # fmt: skip
 
     def form(self, group: Group, device: torch.device) -> Form:
         """Return the fastest form for ``group``, timing all that can do it the first time."""

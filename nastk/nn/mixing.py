@@ -234,7 +234,7 @@ class Pass:
         total: Tensor | None = None
         convolved = [t for t in terms if isinstance(t, Convolved)]
         for group in self._groups(convolved):
-            total = plus(total, self._convolved(group))
+            total = plus(total, self._convolved(*group))
         for term in terms:
             if isinstance(term, Raised):
                 total = plus(total, self._doubled(term))
@@ -261,26 +261,16 @@ class Pass:
         out = taps(conv, size)[1]
         return Plane(size, out, conv.stride[0], layout.rows, layout.columns)
 
-    def _convolved(self, group: tuple[Plane, list[Convolved]]) -> Tensor:
-        plane, terms = group
+    def _convolved(self, plane: Plane, terms: Sequence[Convolved]) -> Tensor:
         x, layout = terms[0].x, self._kernel(terms[0]).layout
         dtype = self._kernel(terms[0]).grid.dtype
-        form = self._choose(Group(plane, layout, x.shape[0], len(terms), dtype, precision(x)))
+        group = Group(plane, layout, x.shape[0], len(terms), dtype, precision(x))
+        form = self._measured.chosen(self._form, group, self._device)
         if form == "frequency":
             total = self._by_frequency(plane, terms)
             return plus_bias(total, [b for t in terms if (b := self._kernel(t).bias) is not None])
         first, *others = (self._by_convolution(plane, term, form) for term in terms)
         return sum(others, first)
-
-    def _choose(self, group: Group) -> Form:
-        if self._form == "measure":
-            return self._measured.form(group, self._device)
-        layout = group.layout
-        count = len({p for t in layout.taps for p in layout.places(t)})
-        return forms.choose(
-            self._form, group.plane, group.batch, (layout.source, layout.out), count,
-            self._device.type, (group.stored, group.short), group.edges,
-        )  # fmt: skip
 
     def _by_frequency(self, plane: Plane, terms: Sequence[Convolved]) -> Tensor:
         with torch.autocast(self._device.type, enabled=False):
