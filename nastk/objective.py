@@ -43,7 +43,7 @@ class Exchange:
         real_images: ``(N, C, H, W)`` in [-1, 1].
         fake_images: ``(M, C, H, W)`` in [-1, 1].
         labels: ``(N,)`` int64 of the real images, -1 where hidden; None without labels.
-        condition: what G was given (latents, or masked images).
+        condition: ``(M, …)`` what G was given (latents, or masked images).
         mask: ``(M, 1, H, W)`` 1 where the image was hidden from G, or None.
         progress: 0 to 1, share of the training done.
         discriminator: for objectives that need further passes (gradient penalty).

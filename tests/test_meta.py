@@ -23,7 +23,8 @@ OWN = ("nastk-adversarialnas", "nastk-autogan", "nastk-bench", "nastk-blockwise"
 INTERFACES = ("dataset", "evaluator", "executor", "objective", "passes", "randomness", "records",
               "registry", "search", "space", "strategy", "trainer", "library")  # fmt: skip
 TENSORS = re.compile(r"\bTensor\b|\bndarray\b")
-SHAPE = re.compile(r"``\([^`]*\)|shape|scalar|[Bb]atch|state|nested")
+HELD = re.compile(r"(ForwardRef\(')?(Tensor|np\.ndarray)\b")
+SHAPE = re.compile(r"``\([^`]*\)|\bscalar")
 
 
 @functools.cache
@@ -133,12 +134,17 @@ def test_a_function_that_raises_says_so_in_its_docstring():
     assert silent == {}
 
 
-def test_a_function_of_tensors_states_their_shapes():
+def test_tensors_that_functions_and_records_hold_have_shapes_in_the_docstring():
     silent = []
     for name, function in functions():
         kinds = map(str, function.__annotations__.values())
         if any(TENSORS.search(kind) for kind in kinds) and not SHAPE.search(function.__doc__ or ""):
             silent.append(name)
+    for cls in {c for m in modules() for c in owned(m).values() if inspect.isclass(c)}:
+        for field, kind in inspect.get_annotations(cls).items():
+            line = re.search(rf"^ +{field}: (.*)$", cls.__doc__ or "", re.MULTILINE)
+            if HELD.match(str(kind)) and not (line and SHAPE.search(line[1])):
+                silent.append(f"{cls.__name__}.{field}")
     assert silent == []
 
 

@@ -17,9 +17,9 @@ _table_option = click.option(
 )
 
 
-@click.group("bench")
+@click.group("bench", short_help="the tabulated benchmark: build, query, describe")
 def bench() -> None:
-    """Build, question and describe the tabulated benchmark."""
+    """Build, query and describe the tabulated benchmark."""
 
 
 @bench.command("build")
