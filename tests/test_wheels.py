@@ -101,9 +101,9 @@ def test_wheels_install_into_a_fresh_environment_and_find_each_other(built, tmp_
     home = {"base": str(tmp_path / "fresh"), "platbase": str(tmp_path / "fresh")}
     site = Path(sysconfig.get_path("purelib", vars=home))
     # Third-party libraries are those that are installed here; the fresh folder comes first.
-    (site / "parent.pth").write_text(
-        f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})", encoding="utf-8"
-    )
+    here = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    lines = [f"import site; site.addsitedir({path!r})" for path in here]
+    (site / "parent.pth").write_text("\n".join(lines), encoding="utf-8")
     wheels = map(str, built.glob("*.whl"))
     pip = (sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check")
     run(*pip, "install", "--quiet", "--no-deps", "--no-index", *wheels, cwd=tmp_path)
