@@ -104,7 +104,7 @@ def attempt(door: Door, number: int, root: Path, registry: Registry, tally: Tall
             door.read(root, registry)
         tally.read[door.name] += 1
     except UserError as error:
-        if len(str(error).splitlines()) != 1 or len(str(error)) > 2000:
+        if len(str(error).splitlines()) != 1 or len(str(error)) > 4000:
             tally.defects.append(f"{door.name} {number}: no line: {str(error)[:200]!r}")
         tally.refused[door.name] += 1
     except Exception as error:  # what this is looking for

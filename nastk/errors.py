@@ -32,12 +32,22 @@ class NastkError(Exception):
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message, hint = _short(message), _short(hint)
         super().__init__(message)
         self.message = message
         self.hint = hint
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+MAX_LENGTH = 1500
+"""Characters of a message; a forged file may put thousands into a name."""
+
+
+def _short(text: str) -> str:
+    keep = MAX_LENGTH // 2
+    return text if len(text) <= MAX_LENGTH else f"{text[:keep]} … {text[-keep:]}"
 
 
 class UserError(NastkError):

@@ -32,6 +32,7 @@ COMMANDS = {
     "inspect": "parameters, MACs and fingerprint of an architecture",
     "config": "check a configuration file",
     "plugins": "what is installed, and what failed to load",
+    "doctor": "what nastk sees here, what a run would use, and what is missing",
     "new-plugin": "begin a plugin: a working distribution with one component",
 }
 """nastk's own commands in the order of the help, each in the module of its name."""
