@@ -10,8 +10,9 @@ from attrs import frozen
 
 from nastk.archfile import ArchitectureFile, load_architecture
 from nastk.config import RunSettings, resolve_component
-from nastk.errors import SpaceError, nearest
+from nastk.errors import RunFolderError, SpaceError, nearest
 from nastk.records import canonical_json
+from nastk.rundir import RUN_DOCUMENT, RunFolder
 
 if TYPE_CHECKING:
     from nastk.records import Architecture
@@ -151,11 +152,27 @@ def _only(text: str, published: list[tuple[Component, str]]) -> Written:
     return Written(text, component, component.architectures[name])
 
 
+def ended_empty(folder: Path) -> bool:
+    """Return whether a run in ``folder`` is known to have come to its end without a winner."""
+    if not (folder / RUN_DOCUMENT).is_file():
+        return False
+    try:
+        events = list(RunFolder.open(folder).read("events"))
+    except RunFolderError:  # its opening tells what is wrong with it
+        return False
+    return any(event.get("type") == "result" and not event.get("codes") for event in events)
+
+
 def _path(text: str, registry: Registry, where: str) -> Path:
     for path in () if "\0" in text else (Path(text), Path(text, FILE), Path(text, BEST, FILE)):
         if path.is_file():
             return path
-    if "\0" not in text and Path(text, "run.json").is_file():
+    if "\0" not in text and Path(text, RUN_DOCUMENT).is_file():
+        if ended_empty(Path(text)):
+            raise SpaceError(
+                f"{where}: run {text} ended without a valid architecture",
+                f"'nastk show {text}' tells what it tried and cost",
+            )
         raise SpaceError(
             f"{where}: run {text} is not finished: {BEST}/{FILE} is missing",
             f"'nastk resume {text}' continues it",

@@ -276,7 +276,9 @@ def _find(registry: Registry, kind: str, name: str, where: str) -> Component:
     try:
         return registry.get(kind, name).component
     except PluginError as error:
-        raise ConfigError(f"{where}: {error.message}", error.hint) from None
+        own = kind == "dataset" and Path(name).is_dir()
+        hint = f"your own images: --dataset folder --set dataset.path={name}" if own else error.hint
+        raise ConfigError(f"{where}: {error.message}", hint) from None
 
 
 def _assemble(

@@ -237,8 +237,9 @@ class RetrainStage(Stage):
     def _report(self, progress: Progress | None) -> StepReport:
         wanted = self.world.config.final.leaders
         good = sum(finalist["status"] == "ok" for finalist in self.finalists)
+        goal = min(wanted, len(self.queue))
         return StepReport(
-            message=f"retraining leader {min(self.index + 1, len(self.queue))}/{len(self.queue)}",
+            message=f"retraining leader {min(good + 1, goal)}/{goal}",
             done=self.over,
             share=min(1.0, (good + min(1.0, self.trained)) / wanted),
             values={} if progress is None else dict(progress.losses),

@@ -113,11 +113,34 @@ _ENDS = {
 def _why_nothing(result: Result) -> str:
     """Return one line of why a run ended without a winner, and what to do."""
     if not result.failures:
-        return "no valid architecture was found"
+        return f"no valid architecture was found: {_why_no_leader(result.folder)}"
     last, count = result.failures[-1], len(result.failures)
-    did, hint = _ENDS.get(last.status, ("failed", ""))
     who = "the training" if count == 1 else f"all {count} final trainings failed; the last"
-    return f"{who} {did}: {last.reason}" + (f" ({hint})" if hint else "")
+    return _how(who, last.status, last.reason)
+
+
+def _how(who: str, status: str, reason: str) -> str:
+    did, hint = _ENDS.get(status, ("failed", ""))
+    return f"{who} {did}: {reason}" + (f" ({hint})" if hint else "")
+
+
+def _why_no_leader(folder: Path) -> str:
+    """Return why the search in ``folder`` had nothing to train, and what to do."""
+    from nastk.rundir import RunFolder
+
+    run = RunFolder.open(folder)
+    trials = list(run.read("candidates"))
+    if trials and not any(trial["status"] == "ok" for trial in trials):
+        last = trials[-1]
+        who = f"all {len(trials)} candidates failed; the last"
+        return _how(who, str(last["status"]), str(last["reason"]))
+    asked = run.document["config"]["values"]["run"]
+    if not trials and asked["budget"]:
+        return (
+            f"the budget of {asked['budget']} ended before a first candidate was measured "
+            f"(a larger --budget, or less training: nastk describe strategy {asked['strategy']})"
+        )
+    return f"none of {len(trials)} candidates may lead (nastk show {folder} --candidates)"
 
 
 def write_page(folder: Path) -> None:

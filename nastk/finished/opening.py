@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from nastk.archfile import load_architecture
-from nastk.archtext import space_of
+from nastk.archtext import ended_empty, space_of
 from nastk.errors import RunFolderError, SpaceError
 from nastk.records import Architecture, Metric, Role, from_json
 from nastk.registry import Registry
@@ -131,9 +131,7 @@ def open_finished(path: str | Path, registry: Registry) -> Finished:
     if not (folder / "architecture.json").is_file() and (folder / BEST).is_dir():
         folder = folder / BEST
     if not (folder / "architecture.json").is_file():
-        raise RunFolderError(
-            f"{path}: no finished run: {BEST}/architecture.json is missing", _way_out(folder)
-        )
+        raise _no_winner(path, folder)
     file = load_architecture(folder / "architecture.json")
     space = space_of(file, registry)
     try:
@@ -141,6 +139,21 @@ def open_finished(path: str | Path, registry: Registry) -> Finished:
     except SpaceError as error:
         raise RunFolderError(f"{folder}: {error.message}", error.hint) from None
     return Finished(folder, space, architecture, _metrics(folder / "metrics.json"))
+
+
+def _no_winner(path: str | Path, folder: Path) -> RunFolderError:
+    if not folder.exists():
+        return RunFolderError(
+            f"{path}: no finished run: there is no such folder", "give the folder of a run"
+        )
+    if ended_empty(folder):
+        return RunFolderError(
+            f"{path}: the run ended without a valid architecture",
+            f"'nastk show {path}' tells what it tried and cost",
+        )
+    return RunFolderError(
+        f"{path}: no finished run: {BEST}/architecture.json is missing", _way_out(folder)
+    )
 
 
 def _way_out(folder: Path) -> str:

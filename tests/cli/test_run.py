@@ -7,9 +7,11 @@ import time
 
 import pytest
 
+from nastk.cli.execute import _why_nothing
 from nastk.cli.interrupts import interrupts
 from nastk.device import choose_device
 from nastk.errors import ConfigError
+from nastk.result import Result
 
 SLOW = ("--set", "trainer.pause=0.01", "--set", "final.steps=5000")
 
@@ -109,7 +111,38 @@ def test_a_search_without_a_valid_architecture_ends_with_3(call, quick, tmp_path
     monkeypatch.setattr("nastk.testing.toys.OPTIONS", ("explode",))
     result = call("run", *quick, "--out", tmp_path / "a")
     assert result.exit_code == 3, result.output
-    assert "no valid architecture was found" in result.stderr
+    assert "no valid architecture was found: all" in result.stderr
+    assert "candidates failed; the last" in result.stderr
+
+
+def test_a_run_that_found_nothing_says_so_to_whoever_asks(call, quick, tmp_path, monkeypatch):
+    monkeypatch.setattr("nastk.testing.toys.OPTIONS", ("explode",))
+    call("run", *quick, "--budget", "1000steps", "--out", tmp_path / "a")
+    for command in (["sample"], ["export", "-o", tmp_path / "g.safetensors"], ["train"]):
+        result = call(*command, tmp_path / "a")
+        assert result.exit_code == 2, result.output
+        assert "ended without a valid architecture" in result.stderr
+        assert "nastk show" in result.stderr
+
+
+def test_a_budget_that_ends_before_the_first_candidate_is_named(call, quick, tmp_path):
+    call("run", *quick, "--budget", "1000steps", "--out", tmp_path / "a")
+    (tmp_path / "a/candidates.jsonl").write_text("")
+    said = _why_nothing(Result(tmp_path / "a"))
+    assert "the budget of 1000steps ended before a first candidate" in said
+    assert "(a larger --budget" in said
+
+
+def test_progress_counts_the_leaders_that_are_retrained(call, quick, tmp_path):
+    call("run", *quick, "--set", "final.leaders=1", "--out", tmp_path / "a")
+    lines = (tmp_path / "a/events.jsonl").read_text().splitlines()
+    said = {str(json.loads(line).get("message", "")) for line in lines}
+    assert {each for each in said if "leader" in each} == {"retraining leader 1/1"}
+
+
+def test_a_folder_in_the_place_of_a_data_set_is_shown_its_place(refuse, quick, tmp_path):
+    line = refuse("run", *quick, "--dataset", tmp_path, "--dry-run")
+    assert f"--dataset folder --set dataset.path={tmp_path}" in line
 
 
 def test_resume_of_a_finished_run_reads_its_result(call, quick, tmp_path):

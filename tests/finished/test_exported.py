@@ -109,5 +109,5 @@ def test_other_files_are_refused(file, registry, content, message):
 def test_missing_file_or_folder_is_refused_in_one_line(nastk, tmp_path):
     done = nastk("export", tmp_path / "none", "-o", tmp_path / "g.safetensors")
     assert done.exit_code == 2
-    assert "no finished run" in done.stderr
+    assert "no finished run: there is no such folder" in done.stderr
     assert list(tmp_path.iterdir()) == []
