@@ -15,7 +15,7 @@ from nastk.evaluator import Evaluator
 from nastk.gan.config import TrainerConfig
 from nastk.gan.inputs import Drawn
 from nastk.gan.loop import GanTraining
-from nastk.gan.objectives import Hinge
+from nastk.gan.objectives import Hinge, LeastSquares, WassersteinGP
 from nastk.gan.trainer import GanTrainer
 from nastk.gan.turn import Shown, split
 from nastk.randomness import Randomness
@@ -50,6 +50,41 @@ def test_gradients_of_parts_add_up_to_those_of_the_batch(
         for key, whole in states[0][name].items():
             assert torch.allclose(states[1][name][key], whole, atol=1e-6), (name, key)
     assert states[0]["cost"] == states[1]["cost"]
+
+
+@pytest.mark.parametrize("objective", [Hinge(), LeastSquares(), WassersteinGP()])
+@pytest.mark.parametrize("micro", [1, 2, 4])
+def test_in_double_precision_parts_differ_from_the_whole_by_nothing_but_rounding(
+    toy: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, objective: Any, micro: int
+) -> None:
+    monkeypatch.setattr("nastk.data.batches.to_float", lambda x: x.double().div(127.5).sub(1.0))
+    # Adam divides by the gradient's size, and so makes much of the rounding of small gradients.
+    settings = {"eps": 1e-3, "health": "off"}
+    states = []
+    torch.set_default_dtype(torch.float64)
+    try:
+        for micro_batch in (0, micro):
+            space = plain_space(toy, "latent")
+            training = toy.start(
+                space=space, objective=objective, micro_batch=micro_batch, **settings
+            )
+            training.advance(Budget(3))
+            states.append(training.state_dict())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for name in ("generator", "discriminator"):
+        for key, whole in states[0][name].items():
+            assert whole.dtype == torch.float64
+            assert (states[1][name][key] - whole).abs().max() <= 1e-12, (name, key)
+
+
+def test_batch_norm_sees_parts_and_so_trains_otherwise(toy: SimpleNamespace) -> None:
+    states = []
+    for micro_batch in (0, 4):
+        training = toy.start("latent", micro_batch=micro_batch)
+        training.advance(Budget(1))
+        states.append(training.state_dict()["generator"])
+    assert not all(torch.allclose(states[0][k], states[1][k], atol=1e-6) for k in states[0])
 
 
 @pytest.mark.parametrize(
