@@ -113,7 +113,7 @@ _ENDS = {
 def _why_nothing(result: Result) -> str:
     """Return one line of why a run ended without a winner, and what to do."""
     if not result.failures:
-        return f"no valid architecture was found: {_why_no_leader(result.folder)}"
+        return f"no valid architecture was found: {why_no_leader(result.folder)}"
     last, count = result.failures[-1], len(result.failures)
     who = "the training" if count == 1 else f"all {count} final trainings failed; the last"
     return _how(who, last.status, last.reason)
@@ -124,7 +124,7 @@ def _how(who: str, status: str, reason: str) -> str:
     return f"{who} {did}: {reason}" + (f" ({hint})" if hint else "")
 
 
-def _why_no_leader(folder: Path) -> str:
+def why_no_leader(folder: Path) -> str:
     """Return why the search in ``folder`` had nothing to train, and what to do."""
     from nastk.rundir import RunFolder
 

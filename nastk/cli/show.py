@@ -70,6 +70,7 @@ def _summary(run: RunFolder, candidates: bool, with_config: bool) -> dict[str, A
         "failed": sum(trial["status"] != "ok" for trial in trials),
         "codes": str(last.get("result", {}).get("codes", "")),
         "metrics": dict(last.get("result", {}).get("metrics", {})),
+        "reason": _reason(run, last),
     }
     if candidates:
         summary["trials"] = trials
@@ -88,13 +89,26 @@ def _ledger(run: RunFolder, generations: list[int]) -> dict[str, Any]:
     return dict(load_state(folder, "ledger"))
 
 
+def _reason(run: RunFolder, last: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return why a run came to its end without a winner; empty for any other."""
+    from nastk.cli.execute import why_no_leader
+
+    if "result" not in last or last["result"].get("codes"):
+        return ""
+    leaders = last.get("leaders", {}).get("leaders")
+    return "all final trainings failed" if leaders else why_no_leader(run.path)
+
+
 def _print(summary: Mapping[str, Any]) -> None:
     from nastk.cli.execute import print_ledger, print_metrics, shown
     from nastk.records import Cost, Metric, from_json
 
     where = f" at {summary['stage']}: {summary['message']}"
+    if summary["status"] == "finished":
+        reason = summary["reason"]
+        where = f" without a valid architecture: {reason}" if reason else ""
     rows = [
-        ("status", summary["status"] + ("" if summary["status"] == "finished" else where)),
+        ("status", summary["status"] + where),
         ("created", f"{summary['created']} on {summary['device']}"),
         ("components", ", ".join(f"{k} {v}" for k, v in summary["components"].items())),
         ("candidates", f"{summary['candidates']}, {summary['failed']} failed"),

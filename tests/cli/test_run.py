@@ -123,6 +123,8 @@ def test_a_run_that_found_nothing_says_so_to_whoever_asks(call, quick, tmp_path,
         assert result.exit_code == 2, result.output
         assert "ended without a valid architecture" in result.stderr
         assert "nastk show" in result.stderr
+    shown = call("show", tmp_path / "a").stdout
+    assert "finished without a valid architecture: all" in shown
 
 
 def test_a_budget_that_ends_before_the_first_candidate_is_named(call, quick, tmp_path):
