@@ -315,8 +315,12 @@ def _assemble(
 
 
 def _where(section: str, given: Mapping[str, Given]) -> str:
-    """Return the section and where its values came from, for errors that name no single key."""
+    """Return the section and where its values came from, for errors that name no single key.
+
+    What components proposed is named only where the user gave nothing.
+    """
     origins = {g.origin for key, g in given.items() if key.partition(".")[0] == section}
+    origins = {each for each in origins if not each.startswith("default of ")} or origins
     return f"[{section}] from {', '.join(sorted(origins))}" if origins else f"[{section}]"
 
 

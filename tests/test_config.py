@@ -339,3 +339,9 @@ def test_a_component_alone_takes_flags_saved_values_presets_and_its_own_defaults
     for more in ({"preset": "q"}, {"saved": {"bloks": 1}}, {"flags": {"run.seed": "1"}}):
         with pytest.raises(ConfigError):
             one(**more)
+
+
+def test_a_refusal_names_what_the_user_gave_and_not_what_a_space_proposed():
+    registry = make_registry(space={"defaults": {"run.objective": "other-objective"}})
+    with pytest.raises(ConfigError, match=r"^\[run\] from flag --budget: budget: got '30'"):
+        resolve(registry, flags={"run.budget": "30"}, env={})
