@@ -25,8 +25,8 @@ def parse(
     Raises:
         ValueError: no JSON, or beyond the limits; one line.
     """
-    marks = (b",", b"[", b"{") if isinstance(text, bytes) else (",", "[", "{")
-    if sum(text.count(mark) for mark in marks) > values:  # type: ignore[arg-type]
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > values:
         raise ValueError(f"got more than {values} values")
     hook = _unique if unique else None
     try:

@@ -160,7 +160,10 @@ def nastk(registry: Registry, *words: object) -> str:
     return done.stdout
 
 
-def test_commands_work_there(device: str, registry: Registry, tmp_path: Path) -> None:
+def test_commands_work_there(
+    device: str, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     flags = [w for k, v in FLAGS.items() if "run." not in k for w in ("--set", f"{k}={v}")]
     words = ["--space", "tiny", "--dataset", "tiny", "--device", device, *flags, "-q"]
     folder = tmp_path / "trained"
