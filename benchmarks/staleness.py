@@ -138,10 +138,11 @@ def measure(candidates: int = 8, steps: int = 60, full: int = 400) -> dict[str, 
     from nastk.assembly import assemble
     from nastk.attempts import Job, begin
     from nastk.config import resolve
+    from nastk.messages import from_bytes, to_bytes
     from nastk.plugins import load
     from nastk.records import Budget
     from nastk.trainer import Plan
-    from nastk.workers.errands import errand, from_bytes, to_bytes
+    from nastk.workers.errands import errand
 
     registry = load()
     flags = {"run.strategy": "random", "run.device": "cpu"}

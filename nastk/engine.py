@@ -44,6 +44,7 @@ from nastk.rundir import Generation, RunFolder, check_free
 from nastk.search import begin, reason_of
 from nastk.stages import OUTSIDE_BUDGET, STAGES, Stage
 from nastk.trainer import Plan
+from nastk.workers.following import summon
 
 __all__ = ["Result", "StopRequest", "plan", "resume", "run"]
 
@@ -80,6 +81,7 @@ def run(
     folder = Path(folder)
     check_free(folder)
     world = assemble(config, registry)
+    summon(world)
     with RunFolder.create(folder, run_document(world)) as held:
         return _Loop(world, held, sinks, stop).run(None)
 
@@ -119,6 +121,7 @@ def resume(
         world = assemble(config, registry, str(held.document.get("device", "")))
         if not allow_changed:
             refuse(held, changes(held.document, world), CHANGED)
+        summon(world)
         return _Loop(world, held, sinks, stop).run(generation, resumed=True)
 
 
@@ -133,6 +136,7 @@ def plan(config: Config, registry: Registry) -> dict[str, Any]:
         UserError: as :func:`run`.
     """
     world = assemble(config, registry)
+    summon(world)
     search = world.search
     child = search.randomness.child("plan")
     if isinstance(world.strategy, FixedStrategy):

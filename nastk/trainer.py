@@ -169,11 +169,13 @@ class Trainer(ABC):
         name: registered name.
         device: e.g. ``cpu`` or ``cuda:0``.
         halves: whether its trainings call a plan's ``before_…`` callbacks.
+        shares: whether they share their batches among the ranks of ``torchrun``.
     """
 
     name: str
     device: str
     halves: bool = False
+    shares: bool = False
 
     @abstractmethod
     def build(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from nastk.cli.common import App, flags_of, json_option, run_options, verbosity
+from nastk.cli.ranks import together
 from nastk.cli.tensorboard import boards, tensorboard_option
 
 
@@ -18,6 +19,7 @@ from nastk.cli.tensorboard import boards, tensorboard_option
 @json_option
 @verbosity
 @click.pass_context
+@together
 def command(
     ctx: click.Context,
     folder: str,

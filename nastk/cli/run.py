@@ -11,6 +11,7 @@ from nastk.cli.common import (
     run_options,
     verbosity,
 )
+from nastk.cli.ranks import alone
 from nastk.cli.tensorboard import boards, tensorboard_option
 
 _EXAMPLES = """\b
@@ -29,6 +30,7 @@ Examples:
 @json_option
 @verbosity
 @click.pass_context
+@alone
 def command(
     ctx: click.Context,
     config: str | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from nastk.cli.common import App, flag_options, flags_of, json_option, verbosity
+from nastk.cli.ranks import together
 from nastk.errors import ConfigError
 
 _EXAMPLES = """\b
@@ -47,6 +48,7 @@ Examples:
 @json_option
 @verbosity
 @click.pass_context
+@together
 def command(
     ctx: click.Context,
     arch: str,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nastk.errors import PairError, ShapeError
 from nastk.gan.bill import Bill
+from nastk.gan.ddp import ranked
 from nastk.gan.device import compiled, short_products
 from nastk.gan.draws import make_batches
 from nastk.gan.inputs import Drawn, make_inputs
@@ -62,6 +63,7 @@ class GanTraining(Training):
         if not self._objective.adversarial:
             plan = evolve(plan, train_generator=False, ema=False)
         self._plan = plan
+        self._ranks = ranked(self._config, self._objective, pair, plan)
         if self._config.d_update == "separate" and not self._objective.separable:
             raise PairError(
                 f"objective '{self._objective.name}' needs real and fake in one update, "
@@ -87,7 +89,7 @@ class GanTraining(Training):
         self._run_g = compiled(pair.generator, self._config.compile)
         self._run_d = compiled(pair.discriminator, self._config.compile)
         self._batches = make_batches(setting, randomness)
-        self._watch = Watch(setting.health, setting.device)
+        self._watch = Watch(setting.health, setting.device, self._ranks)
         self._bill = Bill(pair.generator, pair.discriminator, self._image)
         self._bank: Bank | None = None
 
@@ -103,7 +105,11 @@ class GanTraining(Training):
         before, began = self.cost, time.perf_counter()
         values: Values = {}
         try:
-            with self._armed(), self._randomness.scoped("train"):
+            with (
+                self._ranks.at_work(self, budget),
+                self._armed(),
+                self._randomness.scoped("train"),
+            ):
                 while not self._reached(budget, before, began):
                     self._step()
                     if self.cost.steps % self._config.health_every == 0:
@@ -116,13 +122,15 @@ class GanTraining(Training):
 
     def _reached(self, budget: Budget, before: Cost, began: float) -> bool:
         if budget.unit == "seconds":
-            return time.perf_counter() - began >= budget.amount
+            spent_seconds = self._ranks.agreed([time.perf_counter() - began])[0]
+            return spent_seconds >= budget.amount
         spent: int = getattr(self.cost, budget.unit) - getattr(before, budget.unit)
         return spent >= budget.amount
 
     def _step(self) -> None:
         plan, config = self._plan, self._config
         shown_images = 0
+        self._ranks.begin_step(self._randomness.seed, self.cost.steps)
         if self.cost.steps % config.health_every == 0:
             self._tell_passes()
         if plan.path is not None:
@@ -181,6 +189,7 @@ class GanTraining(Training):
             exchange = self._exchange(part, fakes, of_real, of_fake)
             terms = self._objective.discriminator_terms(exchange)
             totals.append(self._add_gradients("d", terms, len(pairs)))
+        self._ranks.average(self._d.values())
         self._d_adam.step()
         return torch.stack(totals).sum()
 
@@ -192,6 +201,7 @@ class GanTraining(Training):
 
     def _parts(self, shown: Shown) -> list[Shown]:
         """Return the batch in parts that are run one after another, to take less memory."""
+        shown = self._ranks.share(shown)
         if not self._objective.micro_batching:
             return [shown]
         return split(shown, self._config.micro_batch)
@@ -208,6 +218,7 @@ class GanTraining(Training):
                 if self._plan.penalty is not None:
                     terms["penalty"] = self._plan.penalty()
                 totals.append(self._add_gradients("g", terms, len(parts)))
+        self._ranks.average(self._g.values())
         self._g_adam.step()
         self._watch.recorder.add("g", torch.stack(totals).sum())
         self._bill.generator_update(shown)
@@ -236,7 +247,7 @@ class GanTraining(Training):
         if self._objective.real_in_generator_step:
             with torch.no_grad():
                 real = self._score(shown.images)
-            self._bill.scored(len(shown.images))
+            self._bill.scored(len(shown.images) * self._ranks.size)
         fakes = self._generate(shown.drawn)
         exchange = self._exchange(shown, fakes, real, None)
         exchange.fake = self._score(fakes)
@@ -276,7 +287,7 @@ class GanTraining(Training):
 
         Never compiled: a gradient penalty differentiates twice, which compiled code cannot.
         """
-        self._bill.extra += len(images)
+        self._bill.extra += len(images) * self._ranks.size
         return self._scored_by(self.pair.discriminator, images)
 
     def _scored_by(self, run: Callable[..., Any], images: Tensor) -> Scores:
@@ -419,6 +430,7 @@ class GanTraining(Training):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned, for a pair of the same build and plan."""
+        self._ranks.forget()
         self.pair.generator.load_state_dict(state["generator"])
         self.pair.discriminator.load_state_dict(state["discriminator"])
         if self._average is not None:

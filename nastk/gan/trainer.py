@@ -14,6 +14,7 @@ from nastk.data.resize import resized
 from nastk.dataset import Dataset, Split
 from nastk.errors import PairError
 from nastk.gan.config import TrainerConfig
+from nastk.gan.ddp import check_ranks
 from nastk.gan.device import housed
 from nastk.gan.health import HealthPolicy, StandardHealth
 from nastk.gan.loop import GanTraining
@@ -50,6 +51,7 @@ class GanTrainer(Trainer):
 
     name = "gan"
     halves = True
+    shares = True
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class GanTrainer(Trainer):
         passes: Iterable[NetworkPass] = (),
         device: str = "cpu",
     ) -> None:
+        check_ranks(config, objective)
         where = torch.device(device)
         if where.type == "cuda" and where.index is None:
             where = torch.device("cuda", 0)

@@ -52,15 +52,18 @@ def split(shown: Shown, most: int) -> list[Shown]:
         count += 1
     if count == 1 or any(size % count for size in sizes):
         return [shown]
-    images, inputs = (size // count for size in sizes)
-    return [
-        evolve(
-            shown.cut_inputs(slice(i * inputs, (i + 1) * inputs)),
-            images=shown.images[i * images : (i + 1) * images],
-            labels=None if shown.labels is None else shown.labels[i * images : (i + 1) * images],
-        )
-        for i in range(count)
-    ]
+    return [portion(shown, i, count) for i in range(count)]
+
+
+def portion(shown: Shown, i: int, count: int) -> Shown:
+    """Return the ``i``-th of ``count`` equal parts of a batch, images and inputs each by itself."""
+    images, inputs = len(shown.images) // count, len(shown.drawn.condition) // count
+    where = slice(i * images, (i + 1) * images)
+    return evolve(
+        shown.cut_inputs(slice(i * inputs, (i + 1) * inputs)),
+        images=shown.images[where],
+        labels=None if shown.labels is None else shown.labels[where],
+    )
 
 
 class HalvedTurn:

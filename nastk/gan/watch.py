@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nastk.data.batches import to_float
 from nastk.dataset import Split
+from nastk.gan.ddp import Alone
 from nastk.gan.health import (
     HealthPolicy,
     Observation,
@@ -56,11 +57,14 @@ class Watch:
         values: what the policy said last.
     """
 
-    def __init__(self, policy: HealthPolicy, device: torch.device) -> None:
+    def __init__(
+        self, policy: HealthPolicy, device: torch.device, ranks: Alone | None = None
+    ) -> None:
         self.recorder = Recorder()
         self.values: dict[str, float] = {}
         self._policy = policy
         self._device = device
+        self._ranks = ranks or Alone()
         self._pending: Values = {}
 
     def read(self, steps: int, into: Values) -> None:
@@ -69,7 +73,7 @@ class Watch:
         Raises:
             TrialError: a loss is not finite.
         """
-        read = self.recorder.flush()
+        read = self._ranks.means(self.recorder.flush())
         extend(into, read)
         extend(self._pending, read)
         check_finite(read, steps)
@@ -101,7 +105,7 @@ class Watch:
         if bank is not None:
             numbers["spread"], numbers["duplicates"], finite = bank().unbind()
             numbers["finite"] = numbers["finite"] * finite
-        read = torch.stack(list(numbers.values())).tolist()
+        read = self._ranks.agreed(torch.stack(list(numbers.values())).tolist())
         measured = dict(zip(numbers, read, strict=True))
         seen = Observation(steps, self._pending, measured, measured.pop("finite") == 1.0)
         self._pending = {}

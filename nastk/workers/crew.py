@@ -21,9 +21,10 @@ from nastk.assembly import World
 from nastk.attempts import Attempt, Job, Outcome
 from nastk.errors import NastkError, PairError
 from nastk.executor import Executor
+from nastk.messages import from_bytes
 from nastk.records import Cost, Status, Trial
 from nastk.workers.config import CrewConfig
-from nastk.workers.errands import can_go, check_answer, errand, from_bytes, greeting, outcome_of
+from nastk.workers.errands import can_go, check_answer, errand, greeting, outcome_of
 
 START_SECONDS = 600.0
 """A worker that has not put the run together by then counts as lost."""

@@ -7,13 +7,10 @@ one is a candidate to try.
 
 from __future__ import annotations
 
-import struct
 import sys
-import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from attrs import define, field
@@ -24,37 +21,10 @@ from nastk.attempts import Attempt, Job, Outcome, candidate_of
 from nastk.errors import NastkError
 from nastk.inheritance import Heirloom
 from nastk.labels import Read
+from nastk.messages import from_bytes, to_bytes
 from nastk.randomness import Randomness
 from nastk.records import Architecture, Budget, Trial, from_json, to_json
 from nastk.registry import Component, Entry, Registry
-from nastk.state import load_state, save_state
-
-_HEAD = struct.Struct(">Q")
-_NAME = "message"
-
-
-def to_bytes(tree: Any) -> bytes:
-    """Return a state tree as bytes: the length of its JSON, the JSON, its safetensors if any."""
-    with tempfile.TemporaryDirectory(prefix="nastk-") as folder:
-        files = save_state(Path(folder), _NAME, tree)
-        parts = [(Path(folder) / file).read_bytes() for file in files]
-    return b"".join([_HEAD.pack(len(parts[0])), *parts])
-
-
-def from_bytes(message: bytes) -> Any:
-    """Return the tree that :func:`to_bytes` wrote.
-
-    Raises:
-        RunFolderError: malformed.
-    """
-    (length,) = _HEAD.unpack_from(message)
-    end = _HEAD.size + length
-    with tempfile.TemporaryDirectory(prefix="nastk-") as folder:
-        (Path(folder) / f"{_NAME}.json").write_bytes(message[_HEAD.size : end])
-        if len(message) > end:
-            (Path(folder) / f"{_NAME}.safetensors").write_bytes(message[end:])
-        return load_state(Path(folder), _NAME)
-
 
 # -- the run's side ------------------------------------------------------------------------------
 
@@ -164,11 +134,16 @@ class Servant:
         """Return the answer; whatever goes wrong is an answer too."""
         try:
             tree = from_bytes(message)
-            return to_bytes(self._greet(tree) if self.world is None else self._try(tree))
+            return to_bytes(self.greet(tree) if self.world is None else self._try(tree))
         except Exception as error:  # the run decides what it means
             return to_bytes({"fault": _fault(error)})
 
-    def _greet(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+    def greet(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+        """Put the run of a :func:`greeting` together.
+
+        Raises:
+            NastkError: it comes out as another run than the driver's.
+        """
         sys.path += [path for path in tree["path"] if path not in sys.path]
         registry = Registry()
         for told in tree["components"]:

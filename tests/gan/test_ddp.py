@@ -1,0 +1,211 @@
+"""Two processes share a training; what they do stands in ``ranked.py``, beside this file."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from nastk import ranks
+from nastk.errors import ConfigError, PairError
+from nastk.gan.objectives import Hinge
+from nastk.rundir import RunFolder
+from nastk.state import load_state
+from nastk.testing.folders import result_files
+from nastk.trainer import Plan
+
+HERE = Path(__file__).parent
+SECONDS = 300
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that two ranks have filled."""
+    folder = tmp_path_factory.mktemp("ranked")
+    common = {"OMP_NUM_THREADS": "1", "TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1",
+              "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+              "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
+    words = [sys.executable, "-c", "import sys, ranked; ranked.main(sys.argv[1])", str(folder)]
+    started = [
+        subprocess.Popen(
+            words, cwd=HERE, env={**os.environ, **common, "RANK": n, "LOCAL_RANK": n},
+            stderr=subprocess.PIPE, text=True,
+        )
+        for n in ("0", "1")
+    ]  # fmt: skip
+    try:
+        said = [process.communicate(timeout=SECONDS)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 9], said
+    return folder
+
+
+def trained(folder: Path) -> Any:
+    """Return the state of the winner's training."""
+    generation = RunFolder.open(folder).latest()
+    assert generation is not None
+    return generation.states["engine"]["outcomes"]["retrain"]["best"]["training"]
+
+
+def numbers(tree: Any, at: str = "") -> dict[str, torch.Tensor]:
+    if isinstance(tree, dict):
+        return {k: v for key in tree for k, v in numbers(tree[key], f"{at}.{key}").items()}
+    return {at: tree.double()} if isinstance(tree, torch.Tensor) else {}
+
+
+@pytest.mark.parametrize("part", ["generator", "discriminator", "average", "g_adam", "d_adam"])
+def test_two_ranks_give_what_one_gives(out: Path, part: str) -> None:
+    alone, together = (numbers(trained(out / name)[part]) for name in ("alone", "together"))
+    assert len(alone) > 5
+    assert set(alone) == set(together)
+    largest = max(float(values.abs().max()) for values in alone.values())
+    for name in alone:
+        error = float((together[name] - alone[name]).abs().max())
+        assert error <= 1e-5 * largest, name
+
+
+def test_streams_and_costs_are_those_of_one_rank(out: Path, toy: SimpleNamespace) -> None:
+    alone, together = (trained(out / name) for name in ("alone", "together"))
+    for part in ("randomness", "batches", "cost", "macs"):
+        assert toy.difference(alone[part], together[part], part) == []
+
+
+def test_losses_told_are_those_of_the_whole_batch(out: Path) -> None:
+    def losses(name: str) -> list[dict[str, float]]:
+        events = RunFolder.open(out / name).read("events")
+        return [e["values"] for e in events if e["type"] == "step" and "d" in e["values"]]
+
+    assert len(losses("alone")) == 2
+    for a, b in zip(losses("alone"), losses("together"), strict=True):
+        assert a == pytest.approx(b, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize(("number", "name"), [(1, "together"), (2, "whole"), (5, "penalised")])
+def test_all_ranks_end_with_the_same_bits(
+    out: Path, toy: SimpleNamespace, number: int, name: str
+) -> None:
+    first, second = trained(out / name), load_state(out, f"follower{number}")
+    first["randomness"].pop("scopes")
+    second["randomness"].pop("scopes")
+    assert toy.difference(first, second) == []
+
+
+def test_a_resumed_run_of_two_ranks_equals_the_uninterrupted_one(
+    out: Path, toy: SimpleNamespace
+) -> None:
+    assert result_files(out / "parts") == result_files(out / "whole")
+    assert toy.difference(trained(out / "parts"), trained(out / "whole")) == []
+
+
+def test_batch_norms_see_the_whole_batch_to_the_second_derivative(out: Path) -> None:
+    for rank in range(2):
+        told = json.loads((out / f"norms{rank}.json").read_text())
+        assert told["error"] < 1e-9
+        assert told["eval"]
+        assert not told["left"]
+
+
+def test_a_dead_rank_ends_the_run_with_one_line(out: Path) -> None:
+    told = json.loads((out / "error.json").read_text())
+    assert told["type"] == "RankLostError"
+    assert "another rank of torchrun is gone" in told["line"]
+    assert "nastk resume" in told["line"]
+    assert "\n" not in told["line"]
+
+
+class Coupled(Hinge):
+    name = "coupled"
+    micro_batching = False
+
+
+class Remembering(Hinge):
+    name = "remembering"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mean": 0.0}
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "_team", ranks.Team(0, 2, None))
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize(
+    ("what", "kind", "line"),
+    [
+        ({"objective": Coupled()}, PairError, "objective 'coupled' looks at a batch as a whole"),
+        ({"objective": Remembering()}, PairError, "objective 'remembering' looks at a batch"),
+        ({"batch_size": 9}, ConfigError, "trainer.batch_size: got 9, expected a multiple of"),
+        ({"g_batch_size": 5}, ConfigError, "trainer.g_batch_size: got 5, expected a multiple"),
+        ({"compile": "on"}, ConfigError, "trainer.compile: got on with 2 ranks, expected off"),
+        ({"forms": "measure"}, ConfigError, "trainer.forms: got measure with 2 ranks"),
+        ({"choices": {}}, PairError, "training of derived networks, got a supernet"),
+        ({"plan": Plan(path=lambda step: None)}, PairError, "got a plan with 'path'"),
+    ],
+)
+def test_what_ranks_cannot_share_is_refused(
+    toy: SimpleNamespace, what: dict[str, Any], kind: type[Exception], line: str
+) -> None:
+    with pytest.raises(kind, match=line):
+        toy.start(**what)
+
+
+@pytest.mark.usefixtures("two")
+def test_a_plan_that_can_be_told_is_shared(toy: SimpleNamespace) -> None:
+    assert toy.start(plan=Plan(n_critic=2, ema=True)).pair.generator.derived
+
+
+@pytest.mark.parametrize(
+    ("device", "count", "own"),
+    [("cpu", 0, "cpu"), ("cuda:0", 2, "cuda:1"), ("cuda:0", 3, "cuda:1")],
+)
+def test_a_rank_takes_the_gpu_of_its_number(
+    monkeypatch: pytest.MonkeyPatch, device: str, count: int, own: str
+) -> None:
+    _on_a_machine(monkeypatch, count)
+    assert ranks.own_device(device) == own
+
+
+@pytest.mark.parametrize(("device", "count"), [("cuda:0", 1), ("cuda:1", 2)])
+def test_ranks_without_a_gpu_each_are_refused(
+    monkeypatch: pytest.MonkeyPatch, device: str, count: int
+) -> None:
+    _on_a_machine(monkeypatch, count)
+    with pytest.raises(ConfigError, match="2 ranks take cuda:0 to cuda:1 of this machine"):
+        ranks.own_device(device)
+
+
+def _on_a_machine(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    count: Callable[[], int] = lambda: gpus  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "device_count", count)
+
+
+def test_other_commands_refuse_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    from nastk.cli.ranks import alone
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert alone(lambda: "done")() == "done"  # not by torchrun
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    with pytest.raises(ConfigError, match="torchrun: got 2 processes, expected 1"):
+        alone(lambda: "done")()
