@@ -103,7 +103,11 @@ def read_json(path: Path, kind: str, max_bytes: int) -> dict[str, Any]:
         size = path.stat().st_size
         if size > max_bytes:
             raise RunFolderError(f"{path}: got {size} bytes, expected at most {max_bytes}")
-        document = jsontext.parse(path.read_bytes(), depth=4 * MAX_DEPTH)
+        document = jsontext.parse(
+            path.read_bytes(),
+            depth=4 * MAX_DEPTH,
+            values=max(jsontext.MAX_VALUES, max_bytes // 12),  # of states of long searches
+        )
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:

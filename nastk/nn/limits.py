@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +28,8 @@ VARIABLES = {"parameters": "NASTK_MAX_PARAMETERS", "MACs": "NASTK_MAX_MACS"}
 """What is counted → the environment variable that allows more."""
 ROLES: tuple[Role, Role] = ("generator", "discriminator")
 
-_known: WeakSet[SearchSpace] = WeakSet()
-"""Spaces found affordable, so that each is laid out once."""
+_known: set[tuple[str, int, int]] = set()
+"""Identities and tasks of spaces found affordable, with the limits, so that each is laid out once."""
 
 
 def affordable(space: SearchSpace) -> None:
@@ -39,12 +38,13 @@ def affordable(space: SearchSpace) -> None:
     Raises:
         SpaceError: more parameters, modules or MACs than are allowed; the hint says what to set.
     """
-    if space in _known:
+    known = (f"{space.identity} {space.task}", allowed("parameters"), allowed("MACs"))
+    if known in _known:
         return
     with torch.random.fork_rng(devices=[]):  # a constructor may draw all the same
         for role in ROLES:
             _lay_out(space, role)
-    _known.add(space)
+    _known.add(known)
 
 
 @contextmanager
