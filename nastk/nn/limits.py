@@ -29,7 +29,7 @@ VARIABLES = {"parameters": "NASTK_MAX_PARAMETERS", "MACs": "NASTK_MAX_MACS"}
 ROLES: tuple[Role, Role] = ("generator", "discriminator")
 
 _known: set[tuple[str, int, int]] = set()
-"""Identities and tasks of spaces found affordable, with the limits, so that each is laid out once."""
+"""Spaces found affordable, by identity and task, and the limits then: each is laid out once."""
 
 
 def affordable(space: SearchSpace) -> None:
