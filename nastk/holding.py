@@ -123,7 +123,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         with path.open("rb") as file:
             holder = json.loads(file.read(MAX_BYTES))
         return {**holder, "pid": int(holder["pid"]), "host": str(holder["host"])[:100]}
-    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None
 
 

@@ -25,7 +25,6 @@ TINY = {
 STRATEGIES = {
     "random": {"candidates": 2, "steps": 2},
     "random-sharing": {"shared_steps": 2, "rated": 2, "recalibrate_batches": 1},
-    "random-sharing": {"shared_steps": 2, "rated": 2, "recalibrate_batches": 1},
     "tpe": {"candidates": 3, "steps": 2, "startup_trials": 1},
     "blockwise": {
         "warm_steps": 2,

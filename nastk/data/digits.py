@@ -7,9 +7,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nastk.data.config import DigitsConfig
-from nastk.data.memory import InMemoryDataset, Source, load
+from nastk.data.memory import InMemoryDataset, Pixels, Source, load
 from nastk.errors import DataError
 
 WHITE = 16
@@ -36,13 +37,13 @@ def _read() -> Source:
         raise DataError(
             "data set 'digits': scikit-learn is not installed", "pip install 'nastk[digits]'"
         ) from None
-    return _read_once(load_digits)
+    images, labels = _read_once(load_digits)
+    return Source(images.copy(), labels.copy(), tuple(str(i) for i in range(10)))
 
 
 @cache
-def _read_once(load_digits: Callable[[], Any]) -> Source:
-    """Return all images, read once a process: a comparison begins hundreds of runs in one."""
+def _read_once(load_digits: Callable[[], Any]) -> tuple[Pixels, NDArray[Any]]:
+    """Return images and labels, read once a process, where a comparison begins hundreds of runs."""
     bunch = load_digits()
     images = np.rint(bunch.images[:, None] * (255 / WHITE)).astype(np.uint8)
-    images.flags.writeable = False
-    return Source(images, bunch.target, tuple(str(i) for i in range(10)))
+    return images, bunch.target

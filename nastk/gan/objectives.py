@@ -173,6 +173,8 @@ class SemiSupervised(_Separable):
 
     def __init__(self, config: SemiSupervisedConfig | None = None) -> None:
         self.config = config or SemiSupervisedConfig()
+        # The generator's class loss is a mean over visible labels, as in Supervised.
+        self.micro_batching = not self.config.generator_class_weight
 
     def class_logits(self, classes: int) -> int:
         """Return K + 1.
@@ -238,6 +240,7 @@ class Supervised(_Separable):
     """
 
     name = "supervised"
+    micro_batching = False  # a mean over the visible labels, of which parts have unlike numbers
     adversarial = False
 
     def __init__(self, config: None = None) -> None:
