@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as registration
 
 from nastk.errors import ConfigError, NastkError, SpaceError
-from nastk.nn.choice import build
+from nastk.nn.choice import Network, build
 from nastk.nn.complexity import count
 from nastk.records import Role
 from nastk.space import SearchSpace
@@ -66,7 +66,7 @@ def within_limits(space: SearchSpace, role: Role) -> Iterator[None]:
         nonlocal modules
         modules += 1
         if modules > MAX_MODULES:
-            raise SpaceError(
+            raise _TooLargeError(
                 f"space '{space.name}': its {role} has more than {MAX_MODULES} modules"
             )
 
@@ -103,15 +103,23 @@ def allowed(what: str) -> int:
         ) from None
 
 
+class _TooLargeError(SpaceError):
+    """Told apart from what else a space may refuse."""
+
+
 def _lay_out(space: SearchSpace, role: Role) -> None:
-    """Check the size of a supernet, and the cost of one image on its first path."""
+    """Check the size of a supernet, and the cost of one image on its first path.
+
+    A space without a supernet of this role refuses to build one; its first architecture is laid
+    out instead.
+    """
     most = allowed("MACs")
     inputs: Any = space.input.shape if role == "generator" else space.task.image
     try:
         with within_limits(space, role), torch.device("meta"):
-            network = build(space, role, {})
+            network = _widest(space, role)
         macs = count(network, inputs).macs
-    except NastkError:
+    except _TooLargeError:
         raise
     except Exception:  # code of a space that does not work without values; files hold no code
         return
@@ -119,8 +127,17 @@ def _lay_out(space: SearchSpace, role: Role) -> None:
         raise _too_large(space, role, "MACs", most)
 
 
+def _widest(space: SearchSpace, role: Role) -> Network:
+    try:
+        return build(space, role, {})
+    except _TooLargeError:
+        raise
+    except NastkError:
+        return build(space, role, space.repair({d.name: d.allowed[0] for d in space.decisions}))
+
+
 def _too_large(space: SearchSpace, role: Role, what: str, most: int) -> SpaceError:
-    return SpaceError(
+    return _TooLargeError(
         f"space '{space.name}': its {role} has more than {most:.0e} {what} with these settings",
         f"allow it with {VARIABLES[what]}, e.g. {VARIABLES[what]}={10 * most:.0e}",
     )

@@ -22,6 +22,12 @@ from nastk.space import SearchSpace
 REGISTRY = load(env={})
 
 
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lay every space out anew: spaces of these tests share a name."""
+    monkeypatch.setattr(limits, "_known", set())
+
+
 def space(name: str, image: tuple[int, int, int] = (3, 32, 32), **settings: Any) -> SearchSpace:
     component = REGISTRY.get("space", name).component
     config = resolve_component(REGISTRY, "space", name, saved=settings)
