@@ -28,7 +28,7 @@ Examples:
   nastk compare --strategies tpe,blockwise --spaces stasgan --budget 200gmacs
   nastk compare comparison.toml --workers 2 --strict
   nastk compare runs/tpe-* runs/blockwise-*
-  nastk compare --benchmark nano --strategies tpe --seeds 100 --budget 20000steps
+  nastk compare --benchmark nano --strategies tpe --seeds 100 --budget 4000steps
 """
 
 
