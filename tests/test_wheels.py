@@ -103,10 +103,11 @@ def test_wheels_install_into_a_fresh_environment_and_find_each_other(built, tmp_
     # Third-party libraries are those that are installed here; the fresh folder comes first.
     here = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     lines = [f"import site; site.addsitedir({path!r})" for path in here]
-    (site / "parent.pth").write_text("\n".join(lines), encoding="utf-8")
     wheels = map(str, built.glob("*.whl"))
     pip = (sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check")
     run(*pip, "install", "--quiet", "--no-deps", "--no-index", *wheels, cwd=tmp_path)
+    # Only now: pip would find our own distributions there, and install none.
+    (site / "parent.pth").write_text("\n".join(lines), encoding="utf-8")
     where = run(str(python), "-c", "import nastk; print(nastk.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(site)
     version = toml.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
