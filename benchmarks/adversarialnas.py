@@ -34,7 +34,7 @@ SHAPES = ((16, 16, 64), (32, 16, 16), (32, 16, 32), (64, 32, 16), (64, 32, 64), 
 QUICK = ((8, 8, 4),)
 GROWN = ((32, 16, 32),)
 """Shapes whose memory is measured."""
-WAYS = ("published", "merged", "auto", "measure", "auto, bf16")
+WAYS = ("published", "merged", "auto", "auto, bf16")
 LONG = 50
 """Iterations over which losses are compared."""
 
@@ -216,7 +216,7 @@ def run(quick: bool) -> dict[str, Any]:
         entry: dict[str, Any] = {"shape": list(shape), "ways": paired(ways, 1 if quick else 3)}
         if shape in (QUICK if quick else GROWN):
             entry["memory"] = {way: memory(work, list(shape), way) for way in WAYS}
-            entry["kernels"] = {way: kernels(ways[way]) for way in WAYS[:4]}
+            entry["kernels"] = {way: kernels(ways[way]) for way in WAYS[:3]}
         found["shapes"].append(entry)
     count = 3 if quick else LONG
     forms = ("merged", "auto")
@@ -242,8 +242,7 @@ def section(result: dict[str, Any]) -> str:
     }
     return f"""One iteration updates β, D, α and G once. *published* computes what the public code
 does, operation by operation; *merged* sums kernels to one convolution; *auto* is what nastk picks
-by shape, precision and device; *measure* times the forms of every shape once and keeps the fastest
-(`trainer.forms`). Shapes are width of G / width of D / batch, on 32×32 images. Ratios
+by shape, precision and device. Shapes are width of G / width of D / batch, on 32×32 images. Ratios
 are to *published* in fp32.
 
 {table(("shape", "published", *WAYS[1:]), rows)}
