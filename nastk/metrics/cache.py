@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -28,17 +28,22 @@ MAX_BYTES = 64 * 1024**2
 logger = logging.getLogger(__name__)
 
 
+def _sorted(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(sorted(facts.items()))
+
+
 @frozen(eq=False)
 class Entry:
     """A trained extractor.
 
     Attributes:
         tensors: name → weights, on the CPU.
-        facts: JSON values for the metric cards.
+        facts: JSON values for the metric cards, sorted by name: a card is written alike whether
+            the extractor was trained now or read.
     """
 
     tensors: Mapping[str, torch.Tensor]
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(converter=_sorted)
 
 
 def folder() -> Path:
@@ -54,7 +59,7 @@ def load(key: str) -> Entry | None:
         data = _read(folder() / f"{key}.safetensors")
         if document["schema"] != SCHEMA or document["sha256"] != _sha(data):
             raise ValueError("checksum or schema differ")
-        return Entry(load_tensors(data), dict(document["facts"]))
+        return Entry(load_tensors(data), document["facts"])
     except FileNotFoundError:
         return None
     except Exception as error:  # whatever a damaged file can raise, the answer is the same

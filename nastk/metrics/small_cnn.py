@@ -149,16 +149,16 @@ def small_classifier(
     saved = cache.load(key)
     if saved is None or not _matches(network, saved.tensors):
         facts = _train(network.to(device), train, validation, size, recipe)
-        cache.save(key, cache.Entry(dict(network.state_dict()), facts))
+        saved = cache.Entry(dict(network.state_dict()), facts)
+        cache.save(key, saved)
     else:
         network.load_state_dict(dict(saved.tensors))
-        facts = dict(saved.facts)
     return SmallExtractor(
         f"small-cnn-{dataset.name}",
         network.to(device).eval().requires_grad_(False),
         size,
         classes=dataset.classes,
-        facts=facts,
+        facts=saved.facts,
     )
 
 

@@ -84,7 +84,7 @@ def test_it_is_trained_once_and_then_read_from_the_cache(
     monkeypatch.setattr(small_cnn, "_fit", lambda *_: pytest.fail("trained again"))
     again = small_classifier(open_digits(), recipe=QUICK)
     assert again.weights_hash == first.weights_hash
-    assert again.facts == first.facts
+    assert list(again.facts.items()) == list(first.facts.items()), "cards are written in this order"
     images = open_digits().split("validation").images
     assert torch.equal(first.features(images), again.features(images))
 
