@@ -65,11 +65,18 @@ SPACES: Mapping[str, str] = {
 """Strategy → its space; ``stasgan`` where none is named."""
 
 
-def words(strategy: str, folder: Path) -> list[str]:
-    """Return the words after ``nastk`` that begin or continue the run of a strategy."""
+def words(strategy: str, folder: Path, more: Mapping[str, Any] | None = None) -> list[str]:
+    """Return the words after ``nastk`` that begin or continue the run of a strategy.
+
+    Args:
+        strategy: of :data:`STRATEGIES`.
+        folder: of the run.
+        more: dotted settings on top.
+    """
     if (folder / "run.json").exists():
         return ["resume", str(folder)]
-    settings = {**TINY, **{f"strategy.{k}": v for k, v in STRATEGIES[strategy].items()}}
+    own = {f"strategy.{k}": v for k, v in STRATEGIES[strategy].items()}
+    settings = {**TINY, **own, **(more or {})}
     found = ["run", "--strategy", strategy, "--space", SPACES.get(strategy, "stasgan")]
     found += ["--out", str(folder)]
     for key, value in settings.items():

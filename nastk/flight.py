@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from nastk.attempts import Attempt, Job, Outcome
 from nastk.errors import NastkError
-from nastk.records import Architecture, Leader, Trial, from_json, to_json
-from nastk.strategy import AskTellStrategy, StepReport, Strategy
+from nastk.records import Architecture, Trial, from_json, to_json
+from nastk.strategy import AskTellStrategy, StepReport, WrappingStrategy
 
 if TYPE_CHECKING:
     from nastk.search import Search
     from nastk.sections import SearchSettings
-    from nastk.trainer import Pair
 
 
-class InFlight(Strategy):
+class InFlight(WrappingStrategy):
     """Keeps a number of candidates in training; each is told by itself and followed by another.
 
     First so many are proposed; then one is told and one proposed, in turns. The order of telling
@@ -30,8 +29,7 @@ class InFlight(Strategy):
     """
 
     def __init__(self, inner: AskTellStrategy, settings: SearchSettings) -> None:
-        self.name = inner.name
-        self.inner = inner
+        super().__init__(inner)
         self.width = settings.in_flight
         self.order = settings.order
         self.given = parse_order(settings.order)
@@ -39,10 +37,6 @@ class InFlight(Strategy):
         self.aloft: dict[int, Architecture] = {}
         self.arrived: dict[int, Outcome | None] = {}
         self._sent: set[int] = set()
-
-    def unsupported(self, search: Search) -> str:
-        """Return what the inner strategy says."""
-        return self.inner.unsupported(search)
 
     def start(self, search: Search) -> None:
         """Take the search."""
@@ -114,22 +108,6 @@ class InFlight(Strategy):
         )
 
     # -- the rest --------------------------------------------------------------------------------
-
-    def leaders(self) -> list[Leader]:
-        """Return the inner strategy's."""
-        return self.inner.leaders()
-
-    def pictures(self) -> Any:
-        """Return the inner strategy's."""
-        return self.inner.pictures()
-
-    def kept(self) -> Any:
-        """Return the inner strategy's."""
-        return self.inner.kept()
-
-    def prepare_retraining(self, search: Search, pair: Pair, kept: Any) -> None:
-        """Do as the inner strategy."""
-        self.inner.prepare_retraining(search, pair, kept)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the inner strategy, what is in flight, and what has arrived and was not told."""

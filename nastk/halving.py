@@ -12,13 +12,12 @@ from attrs import define, evolve, field, fields, frozen
 from nastk.attempts import Job, Outcome
 from nastk.flight import InFlight, unfit_to_fly
 from nastk.inheritance import Estate
-from nastk.records import Architecture, Budget, Leader, Trial, from_json, to_json
+from nastk.records import Architecture, Budget, Trial, from_json, to_json
 from nastk.search import Search
-from nastk.strategy import AskTellStrategy, Means, StepReport, Strategy
+from nastk.strategy import AskTellStrategy, Means, StepReport, Strategy, WrappingStrategy
 
 if TYPE_CHECKING:
     from nastk.sections import SearchSettings
-    from nastk.trainer import Pair
 
 
 @frozen
@@ -103,7 +102,7 @@ class RungSearch(Search):
         return [outcome.trial for outcome in outcomes]
 
 
-class Halving(Strategy):
+class Halving(WrappingStrategy):
     """Trains all candidates briefly and the better ones longer, from where they stood.
 
     The inner strategy proposes as ever and is told what its candidates score at the first rung,
@@ -117,8 +116,7 @@ class Halving(Strategy):
     """
 
     def __init__(self, inner: AskTellStrategy, settings: SearchSettings) -> None:
-        self.name = inner.name
-        self.inner = inner
+        super().__init__(inner)
         self.settings = settings
         self.schedule = Schedule.of(settings, round(inner.budget.amount), inner.candidates)
         self.bracket = 0
@@ -131,10 +129,6 @@ class Halving(Strategy):
         self.trained = 0
 
     # -- life ----------------------------------------------------------------------------------
-
-    def unsupported(self, search: Search) -> str:
-        """Return what the inner strategy says."""
-        return self.inner.unsupported(search)
 
     def start(self, search: Search) -> None:
         """Take the search; the inner strategy sees one that trains for the first rung only."""
@@ -153,22 +147,6 @@ class Halving(Strategy):
         values = {k: v for k, v in report.values.items() if k != "best"}
         report.values = {**values, **self._bests()}
         return report
-
-    def leaders(self) -> list[Leader]:
-        """Return the inner strategy's, the longest trained first."""
-        return self.inner.leaders()
-
-    def pictures(self) -> Any:
-        """Return the inner strategy's."""
-        return self.inner.pictures()
-
-    def kept(self) -> Any:
-        """Return the inner strategy's."""
-        return self.inner.kept()
-
-    def prepare_retraining(self, search: Search, pair: Pair, kept: Any) -> None:
-        """Do as the inner strategy."""
-        self.inner.prepare_retraining(search, pair, kept)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the inner strategy, the standing of the bracket and all trainings that wait."""

@@ -257,3 +257,35 @@ class AskTellStrategy(Strategy):
 
 def _fidelity(trial: Trial) -> float:
     return trial.budget.amount if trial.budget is not None else 0.0
+
+
+class WrappingStrategy(Strategy):
+    """Base of strategies that change how another one's candidates are tried, and answer as it does.
+
+    Args:
+        inner: proposes and is told.
+    """
+
+    def __init__(self, inner: AskTellStrategy) -> None:
+        self.name = inner.name
+        self.inner = inner
+
+    def unsupported(self, search: Search) -> str:
+        """Return what the inner strategy says."""
+        return self.inner.unsupported(search)
+
+    def leaders(self) -> list[Leader]:
+        """Return the inner strategy's."""
+        return self.inner.leaders()
+
+    def pictures(self) -> Any:
+        """Return the inner strategy's."""
+        return self.inner.pictures()
+
+    def kept(self) -> Any:
+        """Return the inner strategy's."""
+        return self.inner.kept()
+
+    def prepare_retraining(self, search: Search, pair: Pair, kept: Any) -> None:
+        """Do as the inner strategy."""
+        self.inner.prepare_retraining(search, pair, kept)

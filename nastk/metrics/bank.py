@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import torch
 from attrs import frozen
-from torch import Tensor
+from torch import Tensor, nn
 
 from nastk.data.batches import to_float
-from nastk.dataset import Split
+from nastk.dataset import Dataset, Split
 from nastk.errors import ConfigError, PairError
 from nastk.randomness import Randomness
 from nastk.records import InputSpec
@@ -134,6 +134,37 @@ class MaskedBank:
         inside_rows = (rows >= 0) & (rows < self.mask_size)
         inside_columns = (columns >= 0) & (columns < self.mask_size)
         return (inside_rows[:, :, None] & inside_columns[:, None, :])[:, None].float()
+
+
+BATCH = 64
+"""Inputs at a time in :func:`show_training_inputs`."""
+
+
+def show_training_inputs(
+    network: nn.Module,
+    spec: InputSpec,
+    dataset: Dataset,
+    batches: int,
+    randomness: Randomness,
+    device: str,
+) -> None:
+    """Pass a fixed bank of training inputs through a generator: what it learns norms from.
+
+    Args:
+        network: eats what ``spec`` says.
+        spec: of the space.
+        dataset: whose training images are completed where the input is an image.
+        batches: of :data:`BATCH` inputs.
+        randomness: only ``fixed`` streams are read; nothing advances.
+        device: of network and inputs.
+    """
+    bank: LatentBank | MaskedBank
+    if spec.kind == "latent":
+        bank = LatentBank(spec, batches * BATCH, randomness)
+    else:
+        bank = MaskedBank(spec, dataset.split("train", device), batches * BATCH, 0, randomness)
+    for inputs in bank.batches(BATCH, torch.device(device)):
+        network(inputs.given)
 
 
 def _chosen(total: int, samples: int, source: torch.Generator) -> Tensor:

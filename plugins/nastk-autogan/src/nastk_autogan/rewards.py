@@ -8,11 +8,9 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
-
 from nastk.errors import PairError, TrialError
 from nastk.evaluator import Candidate
-from nastk.metrics.bank import LatentBank, MaskedBank
+from nastk.metrics.bank import show_training_inputs
 from nastk.metrics.config import QUALIFIED
 from nastk.nn.choice import Network
 from nastk.nn.norms import recalibrated
@@ -23,7 +21,6 @@ from nastk_autogan.shared import activate
 
 PHASE = "reward"
 """Ledger phase of all scores."""
-RECALIBRATION_BATCH = 64
 
 
 class Rewards:
@@ -141,16 +138,10 @@ class Rewards:
     def _show_training_inputs(self, generator: Network, blocks: int) -> None:
         """Pass a fixed bank of training inputs through the active path."""
         search = self._search
-        spec, n = search.space.input, self._batches * RECALIBRATION_BATCH
-        randomness = search.randomness.child("autogan/recalibration")
-        bank: LatentBank | MaskedBank
-        if spec.kind == "latent":
-            bank = LatentBank(spec, n, randomness)
-        else:
-            split = search.dataset.split("train", search.device)
-            bank = MaskedBank(spec, split, n, 0, randomness)
-        for inputs in bank.batches(RECALIBRATION_BATCH, torch.device(search.device)):
-            generator(inputs.given)
+        streams = search.randomness.child("autogan/recalibration")
+        show_training_inputs(
+            generator, search.space.input, search.dataset, self._batches, streams, search.device
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scores that still hold and the counters."""

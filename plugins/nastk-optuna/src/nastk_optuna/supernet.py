@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 from nastk.attempts import FAILURES, Attempt, Job, Outcome, reason_of, status_of
 from nastk.errors import SpaceError
 from nastk.evaluator import Candidate
-from nastk.metrics.bank import LatentBank, MaskedBank
+from nastk.metrics.bank import BATCH, show_training_inputs
 from nastk.nn.choice import Network, build
 from nastk.nn.norms import recalibrated
 from nastk.nn.transfer import transfer
@@ -29,9 +29,6 @@ SUPERNET = "supernet"
 
 RATING = "rating"
 """Ledger phase of rating candidates with them."""
-
-BATCH = 64
-"""Training inputs of one forward pass that measures batch-norm statistics."""
 
 ROLES: tuple[Role, ...] = ("generator", "discriminator")
 
@@ -97,8 +94,8 @@ class Rating(Attempt):
     Attributes:
         search: whose parts are used.
         supernet: trained; only its active path changes.
-        batches: of :data:`BATCH` training inputs, which measure each candidate's batch-norm
-            statistics: those of the supernet mix all paths.
+        batches: of :data:`nastk.metrics.bank.BATCH` training inputs, which measure each candidate's
+            batch-norm statistics: those of the supernet mix all paths.
     """
 
     search: Search = field(kw_only=True, eq=False, repr=False)
@@ -151,16 +148,10 @@ class Rating(Attempt):
 
     def _show(self, generator: Network) -> None:
         """Pass a fixed bank of training inputs through a candidate."""
-        search, spec, count = self.search, self.space.input, self.batches * BATCH
-        streams = self.randomness.child("random-sharing/recalibration")
-        bank: LatentBank | MaskedBank
-        if spec.kind == "latent":
-            bank = LatentBank(spec, count, streams)
-        else:
-            split = search.dataset.split("train", search.device)
-            bank = MaskedBank(spec, split, count, 0, streams)
-        for inputs in bank.batches(BATCH, torch.device(search.device)):
-            generator(inputs.given)
+        search, streams = self.search, self.randomness.child("random-sharing/recalibration")
+        show_training_inputs(
+            generator, self.space.input, search.dataset, self.batches, streams, search.device
+        )
 
     def _macs(self, generator: Network, evaluation: Evaluation | None) -> int:
         """Return the MACs of all images that a rating made."""
