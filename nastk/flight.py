@@ -107,7 +107,7 @@ class InFlight(WrappingStrategy):
             "was the order recorded with another search.in_flight?",
         )
 
-    # -- the rest --------------------------------------------------------------------------------
+    # -- state ---------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Return the inner strategy, what is in flight, and what has arrived and was not told."""
