@@ -345,5 +345,7 @@ def _converter() -> Any:
 
         converter = make_converter(forbid_extra_keys=True)
         converter.register_unstructure_hook(MappingProxyType, dict)
+        # A whole number stays one, so that a record that was read is written as it was.
+        converter.register_structure_hook(float, lambda v, _: v if type(v) is int else float(v))
         _CONVERTER.append(converter)
     return _CONVERTER[0]

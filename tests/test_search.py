@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from nastk.assembly import assemble
 from nastk.errors import NastkError, TrialError
 from nastk.evaluator import Candidate
 from nastk.executor import InProcess
-from nastk.records import Budget, Cost, Evaluation, Metric, MetricCard
+from nastk.records import Budget, Cost, Evaluation, Metric, MetricCard, from_json, to_json
 from nastk.result import trial_record
 from nastk.search import Search
 from nastk.testing import toys
@@ -214,3 +215,9 @@ def test_evaluator_is_given_the_search_and_its_labelled_candidates(
     search.evaluate(parsed(search, "0 0 0 | 0"), BUDGET)
     assert given == [search]
     assert [t.ok for t in given[0].memory.trials.values()] == [True]
+
+
+@pytest.mark.parametrize("amount", [20, 20.0, 0.5])
+def test_a_record_that_was_read_is_written_as_it_was(amount: float) -> None:
+    written = json.dumps(to_json(Budget(amount)))
+    assert json.dumps(to_json(from_json(Budget, json.loads(written)))) == written
