@@ -44,6 +44,7 @@ class Turn(Protocol):
         """Return the loss of one network, a scalar with gradients; nothing is updated.
 
         The cost is entered. Asked again within the turn, the same images and inputs are used.
+        Where several ranks share the training, gradients reach mixture weights only.
 
         Args:
             role: whose loss: D's on real and generated images, or G's.

@@ -13,6 +13,7 @@ import click
 
 from nastk import __version__
 from nastk.cli.common import App, say, verbosity
+from nastk.cli.ranks import check
 from nastk.errors import ConfigError, NastkError, UserError, nearest
 
 COMMANDS = {
@@ -59,6 +60,7 @@ class Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return name, command and remaining arguments, or name the nearest command."""
+        check(args[0])
         command = self.get_command(ctx, args[0])
         if command is None:
             raise ConfigError(

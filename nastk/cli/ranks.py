@@ -17,6 +17,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 LOST = 1
 
+SHARED = ("run", "resume", "train")
+"""Commands whose trainings share their batches."""
+
 
 def together(function: F) -> F:
     """Let a command be started by ``torchrun``: its trainings share their batches."""
@@ -31,19 +34,17 @@ def together(function: F) -> F:
     return command  # type: ignore[return-value]
 
 
-def alone(function: F) -> F:
-    """Refuse to start a command several times at once, as ``torchrun`` would."""
+def check(command: str) -> None:
+    """Refuse to start a command several times at once, as ``torchrun`` would.
 
-    @wraps(function)
-    def command(*args: Any, **kwargs: Any) -> Any:
-        if ranks.count() > 1:
-            raise ConfigError(
-                f"torchrun: got {ranks.count()} processes, expected 1",
-                "train and resume share a training among processes, other commands do not",
-            )
-        return function(*args, **kwargs)
-
-    return command  # type: ignore[return-value]
+    Raises:
+        ConfigError: it is not one of :data:`SHARED`.
+    """
+    if ranks.count() > 1 and command not in SHARED:
+        raise ConfigError(
+            f"torchrun: got {ranks.count()} processes of 'nastk {command}', expected 1",
+            f"only {', '.join(SHARED)} share their trainings among processes",
+        )
 
 
 def _follow(team: Team) -> int:

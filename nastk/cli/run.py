@@ -11,7 +11,7 @@ from nastk.cli.common import (
     run_options,
     verbosity,
 )
-from nastk.cli.ranks import alone
+from nastk.cli.ranks import together
 from nastk.cli.tensorboard import boards, tensorboard_option
 
 _EXAMPLES = """\b
@@ -30,7 +30,7 @@ Examples:
 @json_option
 @verbosity
 @click.pass_context
-@alone
+@together
 def command(
     ctx: click.Context,
     config: str | None,

@@ -11,7 +11,7 @@ and a batch may pass in parts. One sum over all gradients before each optimiser 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -22,28 +22,42 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from nastk.errors import ConfigError, NastkError, PairError, TrialError
 from nastk.gan.config import TrainerConfig
+from nastk.gan.guided import CALLBACKS, TURNS, Following, Leading
+from nastk.gan.health import HealthPolicy
 from nastk.gan.turn import Shown, portion
 from nastk.messages import to_bytes
 from nastk.objective import Objective
 from nastk.randomness import derive_seed
 from nastk.ranks import Team, team
 from nastk.records import Budget, to_json
+from nastk.space import SearchSpace
 from nastk.trainer import Pair, Plan, Training
 
 _PLAIN = (
     "phase", "horizon", "train_generator", "train_discriminator", "n_critic", "ema",
 )  # fmt: skip
-"""What a plan may hold that other ranks are to follow: all else is code of one process."""
+"""What of a plan can be told to other ranks as it is."""
 
 
 class Alone:
     """A training that has all of every batch, in one process.
 
+    Args:
+        plan: of the training.
+
     Attributes:
+        plan: to go by.
         size: processes that share a batch.
     """
 
     size = 1
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def policy(self, policy: HealthPolicy) -> HealthPolicy:
+        """Return what judges in this process, given the training's policy."""
+        return policy
 
     @contextmanager
     def at_work(self, training: Training, budget: Budget) -> Iterator[None]:
@@ -77,13 +91,21 @@ class Sharing(Alone):
 
     Args:
         team: all ranks.
+        pair: this rank's networks.
         plan: of the training.
     """
 
-    def __init__(self, team: Team, plan: Plan) -> None:
+    def __init__(self, team: Team, pair: Pair, plan: Plan) -> None:
+        self._guided = (Leading if team.leads else Following)(team, pair, plan)
+        super().__init__(self._guided.plan)
         self._team = team
-        self._plan = plan
+        self._asked = plan
+        self._left: Tensor | None = None
         self.size = team.size
+
+    def policy(self, policy: HealthPolicy) -> HealthPolicy:
+        """Return rank 0's policy, which tells its verdicts, or what obeys it."""
+        return self._guided.policy(policy)
 
     @contextmanager
     def at_work(self, training: Training, budget: Budget) -> Iterator[None]:
@@ -92,13 +114,14 @@ class Sharing(Alone):
         Raises:
             NastkError: anything but a failure that all ranks meet alike.
         """
-        me = self._team
+        me, sums = self._team, _sums(training.pair)
         if me.leads:
-            told = None if me.current is self else _told(training, self._plan)
+            known = me.current is self and _same_bits(self._left, sums)
+            told = None if known else _told(training, self._asked)
             me.tell(to_bytes({"begin": told, "budget": to_json(budget)}))
         me.current, me.busy = self, True
         try:
-            self._check_equal(training.pair)
+            self._check_equal(sums)
             with synchronised([training.pair.generator, training.pair.discriminator], me):
                 yield
         except TrialError:
@@ -106,7 +129,7 @@ class Sharing(Alone):
             raise
         except RuntimeError as error:
             raise NastkError(f"rank {me.rank} failed: {' '.join(str(error).split())}") from error
-        me.busy = False
+        me.busy, self._left = False, _sums(training.pair)
 
     def forget(self) -> None:
         """Take note that the state was replaced: the others need it before they go on."""
@@ -156,12 +179,9 @@ class Sharing(Alone):
         """Return rank 0's numbers, so that all ranks judge alike."""
         return self._team.leaders(numbers)
 
-    def _check_equal(self, pair: Pair) -> None:
+    def _check_equal(self, sums: Tensor) -> None:
         """Refuse to train networks that are not rank 0's, which nothing should bring about."""
-        tensors = [*_tensors(pair.generator), *_tensors(pair.discriminator)]
-        own = torch.stack([t.detach().double().sum().cpu() for t in tensors])
-        told = torch.tensor(self._team.leaders(own.tolist()), dtype=torch.float64)
-        if not torch.equal(own.view(torch.int64), told.view(torch.int64)):
+        if not _same_bits(torch.tensor(self._team.leaders(sums.tolist()), dtype=sums.dtype), sums):
             raise NastkError(
                 f"rank {self._team.rank}: its networks are no longer those of rank 0",
                 "ranks need GPUs and libraries of one kind",
@@ -173,20 +193,21 @@ def ranked(config: TrainerConfig, objective: Objective, pair: Pair, plan: Plan) 
 
     Raises:
         ConfigError: see :func:`check_ranks`.
-        PairError: likewise, or the plan or the networks need one process.
+        PairError: likewise, or the plan needs one process.
     """
     here = team()
     if here is None:
-        return Alone()
+        return Alone(plan)
     check_ranks(config, objective)
-    other = [name for name in Plan.__annotations__ if name not in _PLAIN and getattr(plan, name)]
-    if other or not (pair.generator.derived and pair.discriminator.derived):
-        what = f"a plan with '{other[0]}'" if other else "a supernet"
-        raise PairError(
-            f"{here.size} ranks share the training of derived networks, got {what}",
-            "run the search without torchrun",
-        )
-    return Sharing(here, plan)
+    for name in Plan.__annotations__:
+        if name not in (*_PLAIN, *CALLBACKS, "trainable", "health") and getattr(plan, name):
+            raise PairError(
+                f"a plan with '{name}' cannot be followed by {here.size} ranks",
+                "run it without torchrun",
+            )
+    if any(getattr(plan, name) is not None for name in TURNS):
+        _check_size("trainer.batch_size, which is halved", config.batch_size, 2 * here.size)
+    return Sharing(here, pair, plan)
 
 
 def check_ranks(config: TrainerConfig, objective: Objective) -> None:
@@ -218,25 +239,49 @@ def check_ranks(config: TrainerConfig, objective: Objective) -> None:
 
 def _check_size(what: str, size: int, ranks: int) -> None:
     if size % ranks:
-        raise ConfigError(f"{what}: got {size}, expected a multiple of the {ranks} ranks")
+        raise ConfigError(f"{what}: got {size}, expected a multiple of {ranks}, for all ranks")
 
 
 def _told(training: Training, plan: Plan) -> dict[str, Any]:
     """Return what another rank needs to have a copy of a training."""
     pair = training.pair
     return {
-        "space": pair.space.identity,
+        "space": _told_space(pair.space),
         "blocks": pair.blocks,
         "generator": dict(pair.generator.choices),
         "discriminator": dict(pair.discriminator.choices),
         "plan": {name: getattr(plan, name) for name in _PLAIN},
+        "callbacks": [name for name in CALLBACKS if getattr(plan, name) is not None],
+        "trainable": _trainable(pair.generator, plan.trainable),
         "state": training.state_dict(),
     }
 
 
-def _tensors(network: nn.Module) -> Iterator[Tensor]:
-    yield from network.parameters()
-    yield from network.buffers()
+def _told_space(space: SearchSpace) -> dict[str, Any]:
+    return {
+        "identity": space.identity,
+        "settings": dict(space.settings),
+        "allowed": {d.name: list(d.allowed) for d in space.decisions},
+    }
+
+
+def _trainable(network: nn.Module, selects: Callable[[str], bool] | None) -> list[str] | None:
+    """Return the names of all that is selected, None where nothing is."""
+    if selects is None:
+        return None
+    names = [name for name, _ in [*network.named_parameters(), *network.named_buffers()]]
+    return [name for name in names if selects(name)]
+
+
+def _sums(pair: Pair) -> Tensor:
+    """Return the sum of every parameter and buffer: equal networks have equal ones."""
+    networks = (pair.generator, pair.discriminator)
+    tensors = [t for n in networks for t in (*n.parameters(), *n.buffers())]
+    return torch.stack([t.detach().double().sum().cpu() for t in tensors])
+
+
+def _same_bits(a: Tensor | None, b: Tensor) -> bool:
+    return a is not None and torch.equal(a.view(torch.int64), b.view(torch.int64))
 
 
 # -- batch norm over all ranks -------------------------------------------------------------------

@@ -62,8 +62,8 @@ class GanTraining(Training):
         self._objective = own_objective(setting.objective, setting.device)
         if not self._objective.adversarial:
             plan = evolve(plan, train_generator=False, ema=False)
-        self._plan = plan
         self._ranks = ranked(self._config, self._objective, pair, plan)
+        self._plan = plan = self._ranks.plan
         if self._config.d_update == "separate" and not self._objective.separable:
             raise PairError(
                 f"objective '{self._objective.name}' needs real and fake in one update, "
@@ -225,13 +225,14 @@ class GanTraining(Training):
 
     def _loss(self, role: Role, shown: Shown) -> Tensor:
         """Return a network's loss on ``shown``, without an update; it is paid for like one."""
+        part = self._ranks.share(shown)
         if role == "discriminator":
-            fakes = self._fakes(shown.drawn)
-            exchange = self._exchange(shown, fakes, self._score(shown.images), self._score(fakes))
+            fakes = self._fakes(part.drawn)
+            exchange = self._exchange(part, fakes, self._score(part.images), self._score(fakes))
             terms = self._objective.discriminator_terms(exchange)
             self._bill.discriminator_update(shown)
         else:
-            terms = self._objective.generator_terms(self._generator_exchange(shown))
+            terms = self._objective.generator_terms(self._generator_exchange(part))
             self._bill.generator_update(shown)
         return torch.stack(list(terms.values())).sum()
 

@@ -57,14 +57,12 @@ class Watch:
         values: what the policy said last.
     """
 
-    def __init__(
-        self, policy: HealthPolicy, device: torch.device, ranks: Alone | None = None
-    ) -> None:
+    def __init__(self, policy: HealthPolicy, device: torch.device, ranks: Alone) -> None:
         self.recorder = Recorder()
         self.values: dict[str, float] = {}
-        self._policy = policy
+        self._policy = ranks.policy(policy)
         self._device = device
-        self._ranks = ranks or Alone()
+        self._ranks = ranks
         self._pending: Values = {}
 
     def read(self, steps: int, into: Values) -> None:

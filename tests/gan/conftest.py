@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -151,3 +156,34 @@ def one_thread() -> Any:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def two_ranks() -> Callable[[str, Path], tuple[list[int], list[str]]]:
+    """Return what runs a module of this folder as two ranks: exit codes and what was said."""
+    return _two_ranks
+
+
+def _two_ranks(module: str, folder: Path) -> tuple[list[int], list[str]]:
+    here = Path(__file__).parent
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    common = {"OMP_NUM_THREADS": "1", "TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1",
+              "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+              "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
+    start = f"import sys; sys.path.append({str(here.parents[1])!r}); import {module} as m; "
+    words = [sys.executable, "-c", f"{start}m.main(sys.argv[1])", str(folder)]
+    started = [
+        subprocess.Popen(
+            words, cwd=here, env={**os.environ, **common, "RANK": n, "LOCAL_RANK": n},
+            stderr=subprocess.PIPE, text=True,
+        )
+        for n in ("0", "1")
+    ]  # fmt: skip
+    try:
+        said = [process.communicate(timeout=600)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return [process.returncode for process in started], said

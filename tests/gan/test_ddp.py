@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from nastk import ranks
+from nastk.cli import cli
 from nastk.errors import ConfigError, PairError
 from nastk.gan.objectives import Hinge
 from nastk.rundir import RunFolder
@@ -23,38 +21,13 @@ from nastk.state import load_state
 from nastk.testing.folders import result_files
 from nastk.trainer import Plan
 
-HERE = Path(__file__).parent
-SECONDS = 300
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(tmp_path_factory: pytest.TempPathFactory, two_ranks: Any) -> Path:
     """Return the folder that two ranks have filled."""
     folder = tmp_path_factory.mktemp("ranked")
-    common = {"OMP_NUM_THREADS": "1", "TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1",
-              "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
-              "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
-    words = [sys.executable, "-c", "import sys, ranked; ranked.main(sys.argv[1])", str(folder)]
-    started = [
-        subprocess.Popen(
-            words, cwd=HERE, env={**os.environ, **common, "RANK": n, "LOCAL_RANK": n},
-            stderr=subprocess.PIPE, text=True,
-        )
-        for n in ("0", "1")
-    ]  # fmt: skip
-    try:
-        said = [process.communicate(timeout=SECONDS)[1] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 9], said
+    codes, said = two_ranks("ranked", folder)
+    assert codes == [0, 9], said
     return folder
 
 
@@ -103,8 +76,8 @@ def test_all_ranks_end_with_the_same_bits(
     out: Path, toy: SimpleNamespace, number: int, name: str
 ) -> None:
     first, second = trained(out / name), load_state(out, f"follower{number}")
-    first["randomness"].pop("scopes")
-    second["randomness"].pop("scopes")
+    for state in (first, second):  # what another rank draws by itself, and what rank 0 judges by
+        del state["randomness"]["scopes"], state["watch"]["policy"]
     assert toy.difference(first, second) == []
 
 
@@ -158,8 +131,16 @@ def two(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"g_batch_size": 5}, ConfigError, "trainer.g_batch_size: got 5, expected a multiple"),
         ({"compile": "on"}, ConfigError, "trainer.compile: got on with 2 ranks, expected off"),
         ({"forms": "measure"}, ConfigError, "trainer.forms: got measure with 2 ranks"),
-        ({"choices": {}}, PairError, "training of derived networks, got a supernet"),
-        ({"plan": Plan(path=lambda step: None)}, PairError, "got a plan with 'path'"),
+        (
+            {"plan": Plan(penalty=lambda: 0.0)},
+            PairError,
+            "a plan with 'penalty' cannot be followed",
+        ),
+        (
+            {"plan": Plan(before_generator=lambda turn: None), "batch_size": 6},
+            ConfigError,
+            "trainer.batch_size, which is halved: got 6, expected a multiple of 4",
+        ),
     ],
 )
 def test_what_ranks_cannot_share_is_refused(
@@ -202,10 +183,10 @@ def _on_a_machine(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
 
 
 def test_other_commands_refuse_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nastk.cli.ranks import alone
-
+    words = ["list", "space"]
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert alone(lambda: "done")() == "done"  # not by torchrun
+    assert CliRunner().invoke(cli, words).exit_code == 0  # not by torchrun
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
-    with pytest.raises(ConfigError, match="torchrun: got 2 processes, expected 1"):
-        alone(lambda: "done")()
+    found = CliRunner().invoke(cli, words)
+    assert found.exit_code == 2
+    assert "torchrun: got 2 processes of 'nastk list', expected 1" in found.stderr
