@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from benchmarks import reliability, soak, tiny
 
 ROOT = Path(__file__).parents[2]
@@ -78,15 +80,30 @@ def test_growth_is_taken_after_the_warm_up() -> None:
     assert found == {"early_mib": 1000.0, "late_mib": 1020.0, "share": 0.02}
 
 
-def test_campaign_breaks_a_real_training_and_resumes_it_to_the_same_bits(tmp_path: Path) -> None:
-    kept = str(tmp_path / "kept.json")
-    words = ["--strategies", "sampling", "--faults", "flipped", "--cases", "1", "--kills", "0"]
-    done = command("reliability", "--out", str(tmp_path), "--kept", kept, *words)
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return the result of a campaign over two strategies, with one fault and twenty kills."""
+    out = tmp_path_factory.mktemp("campaign")
+    words = ["--strategies", "sampling", "nsga2", "--faults", "flipped", "--cases", "1"]
+    done = command("reliability", "--out", str(out), "--kept", str(out / "kept.json"), *words,
+                   "--kills", "20")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "kept.json").read_text())
-    row = found["faults"]["flipped"]
-    assert (row["strategies"], row["unclean"], row["tracebacks"]) == ({"sampling": [1, 1]}, 0, 0)
+    return json.loads((out / "kept.json").read_text())
+
+
+def test_runs_with_a_damaged_generation_end_with_the_same_bits(campaign: Any) -> None:
+    row = campaign["faults"]["flipped"]
+    assert row["strategies"] == {"sampling": [1, 1], "nsga2": [1, 1]}
+    assert (row["unclean"], row["tracebacks"]) == (0, 0)
     assert row["steps"] >= 0
+
+
+def test_runs_killed_at_twenty_moments_end_with_the_same_bits(campaign: Any) -> None:
+    assert set(campaign["kills"]) == {"sampling", "nsga2"}
+    for found in campaign["kills"].values():
+        assert found["kills"] == 10
+        assert found["equal"] == found["runs"]
+        assert found["unclean"] == 0
 
 
 def test_case_that_is_done_is_not_done_again(tmp_path: Path) -> None:
