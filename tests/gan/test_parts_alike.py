@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nastk.config import resolve_component
 from nastk.gan.config import TrainerConfig
 from nastk.gan.objectives import Hinge, SemiSupervised, WassersteinGP
-from nastk.gan.parts import coupling
+from nastk.gan.parts import couples, coupling
 from nastk.gan.trainer import GanTrainer
 from nastk.nn.choice import build_derived
 from nastk.nn.spectral import SpectralNorm
@@ -62,7 +62,7 @@ def normed_choices(space: SearchSpace) -> dict[Role, Mapping[str, str]]:
     for _ in range(50):
         choices = space.sample(rng).choices
         if coupling(build_derived(space, "generator", choices)):
-            return {role: choices for role in ROLES}
+            return dict.fromkeys(ROLES, choices)
     raise AssertionError("no generator has one")
 
 
@@ -181,7 +181,7 @@ class Judge(nn.Module):
 
     def forward(self, x: Tensor) -> Scores:
         self.sizes.append((len(x), torch.is_grad_enabled()))
-        return Scores(self.last(self.between(self.first(x).relu())))
+        return Scores(self.last(self.between(self.first(x))))
 
 
 JUDGES: Mapping[str, Any] = {
@@ -382,3 +382,20 @@ def test_what_never_draws_or_looks_around_does_not_couple() -> None:
         nn.GroupNorm(1, 1),
     ]  # fmt: skip
     assert coupling(nn.Sequential(*modules)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "in_training", "in_eval"),
+    [
+        (nn.BatchNorm2d(1), True, False),
+        (nn.BatchNorm2d(1, track_running_stats=False), True, True),
+        (nn.LSTM(1, 1, num_layers=2, dropout=0.1), True, False),
+        (nn.MultiheadAttention(1, 1, dropout=0.1), True, False),
+        (Spread(), True, True),
+    ],
+)
+def test_modules_couple_images_in_the_modes_in_which_they_do(
+    module: nn.Module, in_training: bool, in_eval: bool
+) -> None:
+    assert couples(module, training=True) == in_training
+    assert couples(module, training=False) == in_eval
