@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
-from torch.nn.modules.instancenorm import _InstanceNorm
+from torch import Tensor
 
 from nastk.gan.inputs import Drawn
 from nastk.gan.turn import Shown, split
+from nastk.nn.coupling import couples, coupling
 from nastk.objective import Objective
 from nastk.records import Role
 from nastk.trainer import Pair
@@ -127,28 +125,3 @@ class Parts:
             return make()
         self._made.append(make())
         return self._made[-1]
-
-
-def coupling(network: nn.Module) -> list[nn.Module]:
-    """Return the modules that couple images while in training mode."""
-    return [module for module in network.modules() if couples(module, training=True)]
-
-
-def couples(module: nn.Module, training: bool) -> bool:
-    """Return whether what a module itself does to an image, or to its buffers, depends on a batch.
-
-    So do batch norms, instance norms that keep statistics, and what draws a number for every
-    value. A module of another kind that looks over its batch says so by an attribute
-    ``couples_images = True``.
-    """
-    if isinstance(module, _BatchNorm):
-        return training or module.running_mean is None
-    if isinstance(module, _InstanceNorm):
-        return training and module.track_running_stats
-    if isinstance(module, _DropoutNd):
-        return training and module.p > 0
-    if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
-        return training and module.dropout > 0
-    if isinstance(module, nn.RReLU):
-        return training
-    return bool(getattr(module, "couples_images", False))

@@ -18,11 +18,11 @@ from nastk.gan.ddp import check_ranks
 from nastk.gan.device import housed
 from nastk.gan.health import HealthPolicy, StandardHealth
 from nastk.gan.loop import GanTraining
-from nastk.gan.parts import coupling
 from nastk.gan.setting import Setting
 from nastk.nn.accelerate import accelerate
 from nastk.nn.choice import Network
 from nastk.nn.choice import build as build_network
+from nastk.nn.coupling import coupling
 from nastk.nn.initialise import initialise
 from nastk.nn.limits import affordable
 from nastk.nn.measured import Measured

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from nastk.config import resolve_component
 from nastk.gan.config import TrainerConfig
 from nastk.gan.objectives import Hinge, SemiSupervised, WassersteinGP
-from nastk.gan.parts import couples, coupling
 from nastk.gan.trainer import GanTrainer
 from nastk.nn.choice import build_derived
+from nastk.nn.coupling import couples, coupling
 from nastk.nn.spectral import SpectralNorm
 from nastk.objective import Exchange, Objective, Scores
 from nastk.plugins import load

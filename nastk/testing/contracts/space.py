@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nastk.gan.parts import coupling
 from nastk.nn.choice import Network, build, build_derived
+from nastk.nn.coupling import coupling
 from nastk.objective import Scores, as_scores
 from nastk.randomness import Randomness
 from nastk.records import Architecture, Role, Task, canonical_json, from_json, to_json
