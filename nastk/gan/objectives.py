@@ -6,6 +6,7 @@ Scalars are means over the batch and over D's output of whatever shape, computed
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -148,7 +149,8 @@ def _gradient_penalty(exchange: Exchange) -> Tensor:
     assert exchange.discriminator is not None
     n = min(len(exchange.real_images), len(exchange.fake_images))
     real, fake = exchange.real_images[:n], exchange.fake_images[:n]
-    share = torch.rand(n, 1, 1, 1, device=real.device)
+    uniform = exchange.uniform or partial(torch.rand, device=real.device)
+    share = uniform(n).view(n, 1, 1, 1)
     between = torch.lerp(real, fake, share).detach().requires_grad_()
     # D may answer with several numbers per image: their mean is its verdict on the image.
     verdict = exchange.discriminator(between).validity.float().reshape(n, -1).mean(1)

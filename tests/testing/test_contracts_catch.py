@@ -870,6 +870,16 @@ class Drifting(TinySpace):
         return nn.Sequential(_Drifts(), super().discriminator(pick, blocks))
 
 
+class _Compares(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x - x.mean(0)
+
+
+class Compares(TinySpace):
+    def discriminator(self, pick: Any, blocks: Any = None) -> Any:
+        return nn.Sequential(_Compares(), super().discriminator(pick, blocks))
+
+
 class TwoWeights(TinySpace):
     def generator(self, pick: Any, blocks: Any = None) -> Any:
         made: Any = super().generator(pick, blocks)
@@ -891,6 +901,7 @@ class TwoWeights(TinySpace):
     ("gradients_reach_both_networks", Frozen),
     ("networks_draw_from_the_scope_they_are_built_in", Scatters),
     ("networks_run_on_the_device", HostConstant),
+    ("images_are_treated_apart_unless_it_is_said", Compares),
     ("mixtures_are_the_same_in_faster_forms", Drifting),
     ("one_hot_supernet_equals_the_derived_network", TwoWeights),
     ("transfer_preserves_outputs_in_both_directions", TwoWeights),
