@@ -376,7 +376,7 @@ class Pass:
     # -- feature maps --------------------------------------------------------------------------
 
     def usual(self, x: Tensor) -> Tensor:
-        """Return ``x`` with its channels last or in plain order in memory, copied at most once."""
+        """Return ``x`` ``(N, C, H, W)``, channels last or plain in memory, copied at most once."""
         if x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last):
             return x
         made = self._made(x)

@@ -69,14 +69,14 @@ class Pending:
     _usual: Tensor | None = field(default=None, init=False)
 
     def tensor(self) -> Tensor:
-        """Return the sum, computed once; its memory may lie in any order."""
+        """Return the sum ``(N, C, H, W)``, computed once; its memory may lie in any order."""
         if self._value is None:
             self._value = self.turn.evaluate(self.terms)
             self.terms = [self._value]
         return self._value
 
     def usual(self) -> Tensor:
-        """Return the sum in a memory format that other modules know."""
+        """Return the sum ``(N, C, H, W)`` in a memory format that other modules know."""
         if self._usual is None:
             self._usual = self.turn.usual(self.tensor())
         return self._usual
@@ -166,7 +166,7 @@ def looked_at(value: Any) -> Any:
 
 
 def tensor_of(x: Any) -> Tensor:
-    """Return what a choice is given as a plain tensor, its memory in any order."""
+    """Return what a choice is given as a plain tensor, same shape, its memory in any order."""
     if isinstance(x, Pending):
         return x.tensor()
     if isinstance(x, Enlarged):
