@@ -33,7 +33,7 @@ class Secrets:
         patterns: of every usual type, and as text.
         length: of the training labels.
         classes: number of classes.
-        shown: the labels as they may be seen.
+        shown: ``(N,)``, the labels as they may be seen.
     """
 
     patterns: tuple[bytes, ...]

@@ -28,7 +28,7 @@ class Doubled:
 
     Attributes:
         nearest: ``(out, in)``, None where nothing is interpolated so.
-        bilinear: likewise.
+        bilinear: ``(out, in)``, likewise.
         spread: ``(9, out, in)``, by kernel position (rows outermost), of a transposed convolution.
         bias: ``(out,)`` or None.
     """

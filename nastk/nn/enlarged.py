@@ -28,7 +28,7 @@ class Enlarged(Tensor):
     """``(N, C, f * H, f * W)`` that is known by the ``(N, C, H, W)`` that it is made of.
 
     Attributes:
-        source: the small image.
+        source: the small image ``(N, C, H, W)``.
         factor: f, >= 2.
         interpolation: mode of ``torch.nn.functional.interpolate``.
     """

@@ -51,7 +51,12 @@ class Combined:
 
 @define(eq=False)
 class Seen:
-    """What was made of one feature map in this pass."""
+    """What was made of one feature map in this pass.
+
+    Attributes:
+        x: ``(N, C, H, W)``.
+        made: what it was asked for → the result.
+    """
 
     x: Tensor
     made: dict[object, Tensor] = field(factory=dict)

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Convolved:
-    """The convolutions of an edge on one activated input, not yet evaluated."""
+    """The convolutions of an edge on one activated input, not yet evaluated.
+
+    Attributes:
+        edge: whose they are.
+        bundle: of its options.
+        x: ``(N, C, H, W)``, not yet activated.
+        value: ``(N, out, H', W')``; None: not yet evaluated.
+    """
 
     edge: Edge
     bundle: Bundle
@@ -35,7 +42,14 @@ class Convolved:
 
 @define(eq=False)
 class Raised:
-    """The options of an edge that double the side of one activated input."""
+    """The options of an edge that double the side of one activated input.
+
+    Attributes:
+        edge: whose they are.
+        activation: before them.
+        x: ``(N, C, H, W)``, not yet activated.
+        value: ``(N, out, 2 * H, 2 * W)``; None: not yet evaluated.
+    """
 
     edge: Edge
     activation: nn.Module
@@ -45,7 +59,12 @@ class Raised:
 
 @define(eq=False)
 class Scaled:
-    """A choice weight and what it multiplies."""
+    """A choice weight and what it multiplies.
+
+    Attributes:
+        weight: scalar.
+        x: ``(N, C, H, W)``.
+    """
 
     weight: Tensor
     x: Tensor

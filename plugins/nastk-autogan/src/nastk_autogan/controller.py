@@ -24,7 +24,7 @@ class Draw:
         log_probability: scalar, sum over the decisions drawn.
         entropies: ``(n,)`` nats, one per decision drawn; n may be 0.
         logs_of_options: for each of them, the logarithm of its number of options.
-        hidden: state after the last decision, detached.
+        hidden: state after the last decision, ``(1, width)`` each, detached.
     """
 
     choices: Choices
