@@ -413,7 +413,7 @@ class GanTraining(Training):
 
     @torch.no_grad()
     def pictures(self, count: int = 64) -> Tensor:
-        """Return at most ``count`` images of the health policy's fixed inputs."""
+        """Return at most ``count`` images ``(N, C, H, W)`` of the health policy's fixed inputs."""
         if self._bank is None:
             self._bank = Bank(self._split, self._inputs, self._randomness, self._device)
         images: Tensor = self.eval_generator()(self._bank.drawn.condition)
