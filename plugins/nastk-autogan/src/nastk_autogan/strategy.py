@@ -19,6 +19,7 @@ from nastk.errors import NastkError, TrialError
 from nastk.nn.inspect import training_bytes
 from nastk.records import Choices, Leader
 from nastk.search import Search
+from nastk.state import size_of
 from nastk.strategy import StepReport, Strategy
 from nastk_autogan.beam import Survivor, best
 from nastk_autogan.blocks import codes, draw_valid, implied, stages
@@ -67,9 +68,12 @@ class AutoganStrategy(Strategy):
         self._new_controller()
 
     def state_bytes(self, search: Search) -> int:
-        """Return the bytes of the last stage's networks, which are the largest."""
+        """Return the bytes of the last stage's networks, the largest, and of a controller."""
         fixed = discriminator_choices(search)
-        return training_bytes(search.space, {}, fixed, averaged=False)
+        other = type(self)(self.config)
+        other.start(search)
+        controller = 3 * size_of(other.controller.state_dict())  # with Adam's moments
+        return training_bytes(search.space, {}, fixed, averaged=False) + controller
 
     def unsupported(self, search: Search) -> str:
         """Return why this evaluator cannot reward, or this space not be grown; else empty."""
