@@ -101,6 +101,15 @@ def test_search_ends_with_leaders_within_the_limits(digits):
     assert {t["trial"].evaluation.group for t in trials} >= {"block1", "block2"}
 
 
+def test_a_search_that_stops_after_its_first_ratings_has_a_leader(digits):
+    strategy, trials = make(digits)
+    run(strategy, lambda s: s.pool)
+    leaders, space = strategy.leaders(), strategy.search.space
+    best = min(strategy.pool, key=lambda r: r.rating.score)
+    assert leaders[0].score == best.rating.score
+    assert space.prefix(leaders[0].architecture.choices, 1) == best.block
+
+
 def test_first_block_rates_every_admissible_option_once(digits):
     strategy, trials = make(digits)
     run(strategy, at(1, "finetune"))

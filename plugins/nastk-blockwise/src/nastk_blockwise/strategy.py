@@ -108,11 +108,11 @@ class BlockwiseStrategy(Strategy):
     def leaders(self) -> list[Leader]:
         """Return the archive's complete architectures, best first.
 
-        While the archive is empty: the beam's prefixes, completed as cheaply as can be.
+        While the archive is empty: prefixes, completed as cheaply as can be; those of the beam, or
+        before there are any the candidates for the first block.
         """
         leaders = []
-        entries = self.archive or [e for e in (*self.next, *self.beam) if e.rating]
-        for entry in sorted(entries, key=lambda e: e.score):
+        for entry in sorted(self._rated(), key=lambda e: e.score):
             blocks = self._blocks(entry)
             space = self.search.space
             full = space.complete(entry.choices, blocks)
@@ -128,6 +128,13 @@ class BlockwiseStrategy(Strategy):
             architecture = self.search.space.architecture(choices)
             leaders.append(Leader(architecture, rating.score, objectives))
         return leaders
+
+    def _rated(self) -> list[Entry]:
+        entries = self.archive or [e for e in (*self.next, *self.beam) if e.rating]
+        return entries or [
+            Entry({**self.beam[r.parent].choices, **r.block}, None, rating=r.rating)
+            for r in best_distinct(self.pool, self.beam, self.config.beam)
+        ]
 
     def pictures(self) -> Any:
         """Return images of the best generator at hand, or of the one in training."""
@@ -396,7 +403,8 @@ class BlockwiseStrategy(Strategy):
     # -- small things --------------------------------------------------------------------------
 
     def _blocks(self, entry: Entry) -> int:
-        assert entry.generator is not None
+        if entry.generator is None:
+            return self.unit
         return entry.generator.blocks or self.units
 
     def _complete(self, choices: Choices) -> bool:
