@@ -77,8 +77,8 @@ def compare(count: int, steps: int, rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Compare and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--candidates", type=int, default=16, help="of a round")
-    parser.add_argument("--steps", type=int, default=200, help="training of a candidate")
+    parser.add_argument("--candidates", type=int, default=32, help="of a round")
+    parser.add_argument("--steps", type=int, default=40, help="training of a candidate")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
