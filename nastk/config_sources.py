@@ -125,7 +125,11 @@ def from_file(path: str | Path) -> dict[str, Given]:
 
 
 def flatten(tables: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any]]:
-    """Yield dotted keys and values of a table of tables; refuses anything else."""
+    """Yield dotted keys and values of a table of tables; refuses anything else.
+
+    Raises:
+        ConfigError: a value that stands in no section.
+    """
     for section, values in tables.items():
         if not isinstance(values, Mapping):
             hint = nearest(section, [*OWN, *KINDS])
@@ -186,7 +190,11 @@ def from_values(component: Component, values: Mapping[str, Any], origin: str) ->
 
 
 def check_section(key: str, given: Given) -> None:
-    """Refuse a key without section, or with one that does not exist."""
+    """Refuse a key without section, or with one that does not exist.
+
+    Raises:
+        ConfigError: the key has no section, or one that does not exist.
+    """
     section, dot, _ = key.partition(".")
     known = (*OWN, *KINDS)
     if not dot:

@@ -48,7 +48,11 @@ def save_sheet(path: Path, images: Any, columns: int = 0, most: int = MAX_IMAGES
 def grid(
     images: Any, columns: int = 0, most: int = MAX_IMAGES
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return the sheet of :func:`save_sheet` as ``(H, W)`` or ``(H, W, 3)`` uint8."""
+    """Return the sheet of :func:`save_sheet` as ``(H, W)`` or ``(H, W, 3)`` uint8.
+
+    Raises:
+        ShapeError: not ``(N, 1 or 3, H, W)``.
+    """
     import numpy as np
 
     array = images.detach().float().cpu().numpy() if hasattr(images, "detach") else images

@@ -170,7 +170,11 @@ def flags_of(ctx: click.Context, settings: Sequence[str]) -> dict[str, str]:
 
 
 def pairs(settings: Sequence[str]) -> dict[str, str]:
-    """Return the ``KEY=VALUE`` words of ``--set`` as a mapping; the last of equals counts."""
+    """Return the ``KEY=VALUE`` words of ``--set`` as a mapping; the last of equals counts.
+
+    Raises:
+        ConfigError: a word without ``=`` or a section.
+    """
     found = {}
     for word in settings:
         key, sign, value = word.partition("=")

@@ -59,7 +59,11 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return name, command and remaining arguments, or name the nearest command."""
+        """Return name, command and remaining arguments, or name the nearest command.
+
+        Raises:
+            ConfigError: there is no such command.
+        """
         check(args[0])
         command = self.get_command(ctx, args[0])
         if command is None:

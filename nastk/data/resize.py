@@ -64,6 +64,9 @@ def convert_channels(images: NDArray[np.uint8], channels: int) -> NDArray[np.uin
         images: ``(N, C, H, W)`` uint8, C 1 or 3.
         channels: 1 or 3.
 
+    Raises:
+        ShapeError: another shape or number of channels.
+
     Source:
         ITU-R BT.601 luma, in the 16-bit fixed point that Pillow's conversion to "L" uses.
     """

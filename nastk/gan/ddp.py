@@ -277,7 +277,7 @@ def _sums(pair: Pair) -> Tensor:
     """Return the sum of every parameter and buffer: equal networks have equal ones."""
     networks = (pair.generator, pair.discriminator)
     tensors = [t for n in networks for t in (*n.parameters(), *n.buffers())]
-    return torch.stack([t.detach().double().sum().cpu() for t in tensors])
+    return torch.stack([t.detach().double().sum() for t in tensors]).cpu()
 
 
 def _same_bits(a: Tensor | None, b: Tensor) -> bool:

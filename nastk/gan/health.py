@@ -71,7 +71,11 @@ class StandardHealth(HealthPolicy):
         self._bad = {"collapsed": 0, "d_wins": 0}
 
     def observe(self, observation: Observation) -> Mapping[str, float]:
-        """Return the values looked at and the bad intervals in a row."""
+        """Return the values looked at and the bad intervals in a row.
+
+        Raises:
+            TrialError: ``diverged`` or ``collapsed``.
+        """
         check_finite(observation.losses, observation.steps)
         if not observation.finite:
             raise TrialError(

@@ -164,6 +164,9 @@ class StandardEvaluator(Evaluator):
             candidate: with networks.
             data: of this evaluator's data set, on its device.
             randomness: as for :meth:`evaluate`, which says what is raised too.
+
+        Raises:
+            PairError: the candidate has no networks.
         """
         generator = candidate.generator
         if generator is None:

@@ -53,7 +53,11 @@ class Selection:
         self.path.setdefault(decision, options[0])
 
     def activate(self, choices: Choices) -> None:
-        """Set the single path; decisions that ``choices`` leaves out keep their option."""
+        """Set the single path; decisions that ``choices`` leaves out keep their option.
+
+        Raises:
+            SpaceError: an option that is not open here.
+        """
         self.weights = {}
         for decision, options in self.options.items():
             if decision not in choices:
@@ -74,6 +78,9 @@ class Selection:
             weights: of all options.
             running: decision → the only options whose modules are run, to save memory and time;
                 the others' weights should be 0.
+
+        Raises:
+            SpaceError: weights are missing or of another shape.
         """
         for decision, options in self.options.items():
             if decision not in weights or weights[decision].shape != (len(options),):
@@ -175,7 +182,11 @@ class Mixed(nn.Module):
         self._selection = selection
 
     def index(self, option: str) -> int:
-        """Return the index of the module that stands for ``option``."""
+        """Return the index of the module that stands for ``option``.
+
+        Raises:
+            SpaceError: no module stands for it.
+        """
         for i, group in enumerate(self.groups):
             if option in group:
                 return i

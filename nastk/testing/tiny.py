@@ -142,7 +142,11 @@ class TinyDataset(Dataset):
         self._opened = False
 
     def split(self, name: SplitName, device: Any = None) -> Split:
-        """Return a split; every second training label is hidden."""
+        """Return a split; every second training label is hidden.
+
+        Raises:
+            DataError: no such split, or the test split for the second time.
+        """
         if name not in SHARES:
             raise DataError(f"no split is named '{name}'")
         if name == "test":

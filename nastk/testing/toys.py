@@ -91,7 +91,11 @@ class ToyDataset(Dataset):
         self.test_opened = False
 
     def split(self, name: SplitName, device: Any = "cpu") -> Split:
-        """Return an empty split."""
+        """Return an empty split.
+
+        Raises:
+            DataError: the test split, for the second time.
+        """
         if name == "test" and self.test_opened:
             raise DataError("data set 'toy': the test split was opened before")
         self.test_opened = self.test_opened or name == "test"

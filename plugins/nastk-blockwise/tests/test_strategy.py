@@ -102,7 +102,7 @@ def test_search_ends_with_leaders_within_the_limits(digits):
 
 
 def test_a_search_that_stops_after_its_first_ratings_has_a_leader(digits):
-    strategy, trials = make(digits)
+    strategy, _ = make(digits)
     run(strategy, lambda s: s.pool)
     leaders, space = strategy.leaders(), strategy.search.space
     best = min(strategy.pool, key=lambda r: r.rating.score)

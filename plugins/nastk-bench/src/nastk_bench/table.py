@@ -156,7 +156,11 @@ class Table:
         return self.at(self.row(member), seed, self.fidelity(steps), split)
 
     def at(self, row: int, seed: int, index: int, split: str = "validation") -> Answer:
-        """Return what one training came to, by row and index of the fidelity."""
+        """Return what one training came to, by row and index of the fidelity.
+
+        Raises:
+            ConfigError: no such seed.
+        """
         if not 0 <= seed < self.seeds:
             raise ConfigError(f"seed: got {seed}, expected 0 to {self.seeds - 1}")
         status = STATUSES[self.status[row, seed, index]]

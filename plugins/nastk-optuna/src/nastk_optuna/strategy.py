@@ -96,7 +96,11 @@ class OptunaStrategy(AskTellStrategy):
             self._search_in_rungs()
 
     def step(self) -> StepReport:
-        """Propose, evaluate, tell."""
+        """Propose, evaluate, tell.
+
+        Raises:
+            NastkError: the storage does not answer.
+        """
         try:
             return super().step()
         except StorageInternalError as error:
