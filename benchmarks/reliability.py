@@ -27,10 +27,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import tiny
+from benchmarks import soak, tiny
 from benchmarks.measure import ROOT, machine
 
 RESULT = ROOT / "benchmarks" / "results" / "reliability.json"
+SOAK = RESULT.with_name("soak.json")
+"""``soak.json`` of a soak, put there by hand."""
 BETWEEN = "nastk.gan.loop:GanTraining._train_generator"
 EVALUATION = "nastk.metrics.evaluator:StandardEvaluator.evaluate"
 FAULTS: Mapping[str, str] = {
@@ -340,6 +342,7 @@ def page(found: Mapping[str, Any]) -> str:
     for mark, value in {
         "@cases@": str(cases), "@kills@": str(total), "@table@": "\n".join(lines),
         "@killed@": "\n".join(killed), "@machine@": str(found["machine"]["cpu"]),
+        "@soak@": soak.section(json.loads(SOAK.read_text())),
     }.items():  # fmt: skip
         text = text.replace(mark, value)
     return text

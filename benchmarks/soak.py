@@ -21,7 +21,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -209,6 +209,31 @@ def growth(mib: list[float]) -> dict[str, float] | None:
     part = max(1, len(rest) // 4)
     early, late = statistics.median(rest[:part]), statistics.median(rest[-part:])
     return {"early_mib": early, "late_mib": late, "share": round(late / early - 1, 4)}
+
+
+def section(result: Mapping[str, Any]) -> str:
+    """Return what the page says of a result."""
+    counts, grown = result["counts"], result["growth"]
+    inside = sum(n for name, n in counts.items() if name.startswith("in process"))
+    broken = inside - counts.get("in process, whole", 0)
+    each: Counter[str] = Counter()
+    for name, n in counts.items():
+        if name.startswith("session ") and "unharmed" not in name:
+            each[name.removeprefix("session ").partition(":")[0]] += n
+    kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(each.items()))
+    early, late, share = (grown[key] for key in ("early_mib", "late_mib", "share"))
+    files, threads = (" and ".join(map(str, result[key])) for key in ("files", "threads"))
+    return f"""\
+In {result["minutes"]:.0f} minutes a process did {inside} runs of all strategies in itself,
+{broken} of them on a disk that broke on the way. In turns with them as many runs were done by
+processes of their own; {sum(each.values())} of their sessions were harmed ({kinds}),
+and the runs continued to their end.
+
+* Memory of the long process, medians after the warm-up and at the end: {early:.0f} and
+  {late:.0f} MiB ({100 * share:+.1f} %).
+* Its open files at the start and at the end: {files}; its threads: {threads}.
+* Processes, locks and temporary files left behind, and runs that did not end as the first of
+  their strategy: {len(result["problems"]) or "none"}."""
 
 
 def _resident() -> int:
