@@ -135,6 +135,38 @@ class Coin(AskTellStrategy):
         return [self.search.space.sample(self.search.randomness.numpy("coin"))]
 
 
+@frozen
+class Scored:
+    metric: str = field(default="rating", metadata={"help": "what is to be improved"})
+
+
+class Aimless(Coin):
+    def __init__(self, config: Scored) -> None:
+        super().__init__()
+        self.objectives = {config.metric: "minimise"}
+
+
+class Aimed(Aimless):
+    def unsupported(self, search: Any) -> str:
+        known, name = search.evaluator.metrics, next(iter(self.objectives))
+        self.objectives = {name: known.get(name, "minimise")}
+        return "" if name in known else f"nothing measures {name}"
+
+
+class MaximisesNothing(Aimed):
+    def unsupported(self, search: Any) -> str:
+        problem = super().unsupported(search)
+        self.objectives = dict.fromkeys(self.objectives, "minimise")
+        return problem
+
+
+def test_a_metric_setting_that_is_not_followed_is_caught() -> None:
+    name = "a_setting_metric_may_name_one_to_be_maximised"
+    law(StrategyContract, name, component("strategy", Aimed, Scored))
+    for faulty in (Aimless, MaximisesNothing):
+        caught(StrategyContract, name, component("strategy", faulty, Scored))
+
+
 class GlobalDraws(Coin):
     def ask(self) -> Sequence[Architecture]:
         seed = int(np.random.randint(1000))  # noqa: NPY002 - the fault
