@@ -22,6 +22,8 @@ PAGE = 120_000
 """Bytes of the report, its pictures aside."""
 LIBRARIES = 2**25
 """Bytes of the libraries that only an evaluation loads."""
+AT_WORK = 2.5
+"""Memory of a strategy's training in units of its state: with gradients, and the state's copy."""
 
 
 @frozen
@@ -29,7 +31,7 @@ class Estimate:
     """What a run needs.
 
     Attributes:
-        generation: bytes of one committed state of the final training.
+        generation: bytes of the largest committed state, of the strategy or the final training.
         disk: bytes of the run's folder at its largest.
         memory: bytes that the process takes at most; on CUDA those of the device are not in it.
     """
@@ -42,8 +44,9 @@ class Estimate:
 def estimate(world: World, training: Training) -> Estimate:
     """Return what the run will need; ``training`` is one like its largest, after a step.
 
-    The state of a training is counted exactly. A supernet of the strategy is not in it.
+    The state of a training is counted exactly, that of a strategy as it says.
     """
+    searching = world.strategy.state_bytes(world.search)
     engine, final = world.config.engine, world.config.final
     state = size_of(training.state_dict()) * (1 if final.leaders == 1 else 2)
     candidates = int(getattr(world.config.component("strategy"), "candidates", 0))
@@ -52,9 +55,10 @@ def estimate(world: World, training: Training) -> Estimate:
     kept = min(engine.keep + 1, commits)
     sheet = _sheet(training)
     sheets = commits + math.ceil(candidates / engine.commit_every)
-    disk = kept * state + _best(training) + PAGE
+    disk = max(kept * state, (engine.keep + 1) * searching) + _best(training) + PAGE
     disk += candidates * LINE * 2 + sheet * (min(sheets, engine.sheets) + 8)
-    return Estimate(state, disk, _memory() + LIBRARIES + 2 * state)
+    at_work = max(2 * state, int(AT_WORK * searching))
+    return Estimate(max(state, searching), disk, _memory() + LIBRARIES + at_work)
 
 
 def _best(training: Training) -> int:

@@ -47,6 +47,8 @@ class Exchange:
         mask: ``(M, 1, H, W)`` 1 where the image was hidden from G, or None.
         progress: 0 to 1, share of the training done.
         discriminator: for objectives that need further passes (gradient penalty).
+        uniform: returns as many draws in [0, 1) as asked for, one an image of N or of M, from
+            torch's global generator; in micro-batches they are those of the whole batch.
     """
 
     real: Scores | None
@@ -58,6 +60,7 @@ class Exchange:
     mask: Tensor | None = None
     progress: float = 0.0
     discriminator: Callable[[Tensor], Scores] | None = None
+    uniform: Callable[[int], Tensor] | None = None
 
 
 class Objective(ABC):

@@ -103,7 +103,7 @@ class Team:
         return found
 
     def add_up(self, values: Tensor) -> None:
-        """Replace ``values``, contiguous, by their sum over the ranks; the same bits on all."""
+        """Replace ``values``, contiguous, any shape, by their sum over ranks; same bits on all."""
         import torch.distributed as dist
 
         with _noticing():

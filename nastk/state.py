@@ -184,6 +184,10 @@ def _effective(module: torch.nn.Module, name: str, steps: torch.nn.Module) -> to
 def read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
     """Return the tensors of a safetensors file that holds exactly those names and shapes.
 
+    Args:
+        path: of the file.
+        shapes: name → shape, e.g. ``(64, 3, 3, 3)``.
+
     Raises:
         RunFolderError: missing, malformed, or other names or shapes; names the first.
     """
@@ -212,7 +216,7 @@ def read_weights(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
 
 
 def hash_tensors(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
-    """Return the SHA-256 of names, types, shapes and bytes of tensors, 12 hex digits."""
+    """Return the SHA-256 of names, types, shapes and bytes, 12 hex digits; of any shape."""
     import torch
 
     total = hashlib.sha256()

@@ -87,6 +87,15 @@ class Strategy(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
 
+    def state_bytes(self, search: Search) -> int:
+        """Return about the bytes of its largest state, for the estimate before a run.
+
+        Asked before ``start``; nothing is trained. The records of candidates are not counted.
+        Default: 0, for strategies that keep no weights; :func:`nastk.nn.inspect.training_bytes`
+        helps the others.
+        """
+        return 0
+
     def pictures(self) -> Any:
         """Return ``(N, C, H, W)`` images in [-1, 1] for the generation's sheet, or None."""
         return None
@@ -273,6 +282,10 @@ class WrappingStrategy(Strategy):
     def unsupported(self, search: Search) -> str:
         """Return what the inner strategy says."""
         return self.inner.unsupported(search)
+
+    def state_bytes(self, search: Search) -> int:
+        """Return what the inner strategy says."""
+        return self.inner.state_bytes(search)
 
     def leaders(self) -> list[Leader]:
         """Return the inner strategy's."""

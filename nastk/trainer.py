@@ -77,7 +77,7 @@ class Plan:
             trains the weights, the second is held out for the callbacks.
         before_generator: likewise before every update of G.
         before_pass: called with the role before every forward pass of a network that the training
-            makes; may set its mixture.
+            makes; may set its mixture. A pass of a batch in parts is one pass.
     """
 
     phase: str = "train"

@@ -74,7 +74,10 @@ class Auditor:
         }
 
     def truth(self, config: Config) -> Labels:
-        """Return all training labels; the budget moves no image between splits or within one."""
+        """Return all training labels ``(N,)``.
+
+        The budget moves no image between splits or within one.
+        """
         return _labels(self._data(config, labels=1.0))
 
     def _data(self, config: Config, **changes: Any) -> Dataset:

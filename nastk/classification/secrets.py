@@ -33,7 +33,7 @@ class Secrets:
         patterns: of every usual type, and as text.
         length: of the training labels.
         classes: number of classes.
-        shown: the labels as they may be seen.
+        shown: ``(N,)``, the labels as they may be seen.
     """
 
     patterns: tuple[bytes, ...]
@@ -43,7 +43,13 @@ class Secrets:
 
     @classmethod
     def of(cls, shown: Labels, truth: Labels, classes: int) -> Secrets | None:
-        """Return the samples; None where too little is hidden to be recognised."""
+        """Return the samples; None where too little is hidden to be recognised.
+
+        Args:
+            shown: ``(N,)``, :data:`~nastk.dataset.HIDDEN` where hidden.
+            truth: ``(N,)``, with what is hidden.
+            classes: of the data.
+        """
         if len(shown) != len(truth):
             return None
         hidden = (shown == HIDDEN) & (truth != HIDDEN)
@@ -64,7 +70,7 @@ class Secrets:
         return any(pattern in memory for pattern in self.patterns)
 
     def resembles(self, values: Labels) -> bool:
-        """Return whether values could be all labels in an order of their own."""
+        """Return whether values ``(M,)`` could be all labels in an order of their own."""
         if len(values) < self.length or np.array_equal(values, self.shown):
             return False
         inside = (values >= HIDDEN).all() and (values < self.classes).all()

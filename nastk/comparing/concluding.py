@@ -67,7 +67,7 @@ def conclude(store: Store) -> Conclusion:
     files = [store.path / f"{NAME}.{end}" for end in ("html", "md", "zip")]
     whole = write_bundle(files[2], store.plan, cells, found.to_json())
     _write(files[0], render(store.plan, found.verdicts, own, seen, practices, whole))
-    _write(files[1], markdown(verdicts) + _hash_line(whole))
+    _write(files[1], markdown(verdicts, seen) + _hash_line(whole))
     return Conclusion(found.verdicts, found.practices, seen, tuple(files), whole)
 
 

@@ -10,7 +10,7 @@ from nastk.comparing import drawing, tables
 from nastk.comparing.cells import Cell
 from nastk.comparing.checklist import Practice
 from nastk.comparing.planning import Plan
-from nastk.comparing.proxies import ENOUGH, TOP, Foresight
+from nastk.comparing.proxies import Foresight
 from nastk.comparing.statistics import LEVEL, RESAMPLES
 from nastk.comparing.verdicts import Verdict
 
@@ -52,8 +52,8 @@ def render(
         level=f"{1 - LEVEL:.0%}",
         resamples=f"{RESAMPLES:,}",
         size=drawing,
-        enough=ENOUGH,
-        top=TOP,
+        proxy_title=tables.PROXY_TITLE,
+        proxy_head=tables.PROXY_HEAD,
     )
 
 
@@ -70,7 +70,7 @@ def _section(verdict: Verdict, cells: Sequence[Cell], found: Sequence[Foresight]
         "unit": tables.unit_name(verdict.unit),
         "strips": drawing.strips(verdict),
         "splits": [_split(row) for row in verdict.rows if row.split is not None],
-        "proxies": [_proxy(foresight) for foresight in found],
+        "proxies": [tables.proxy_row(foresight) for foresight in found],
         "costs": [_costs(row) for row in verdict.rows if not row.absent],
         "problems": [(row.label, p) for row in verdict.rows for p in row.problems],
     }
@@ -80,12 +80,6 @@ def _split(row: Any) -> tuple[str, str, str, str]:
     between, within = row.split
     share = between / (between + within) if between + within else 0.0
     return row.label, tables.number(between), tables.number(within), f"{share:.0%}"
-
-
-def _proxy(found: Foresight) -> tuple[str, ...]:
-    tau = "—" if found.tau is None else tables.interval(found.tau)
-    few = "" if found.count >= ENOUGH else f" (fewer than {ENOUGH})"
-    return found.row, found.score, f"{found.count}{few}", tau, f"{found.recall:.0%}"
 
 
 def _costs(row: Any) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from nastk.comparing.statistics import Interval
+from nastk.comparing.proxies import ENOUGH, TOP, Foresight
+from nastk.comparing.statistics import LEVEL, Interval
 from nastk.comparing.verdicts import Judged, Verdict
 from nastk.records import Cost
 
@@ -48,14 +49,39 @@ def row_of(row: Judged, verdict: Verdict) -> tuple[str, ...]:
     )
 
 
-def markdown(verdicts: Sequence[Verdict]) -> str:
-    """Return the tables as a Markdown page, with everything that is wrong with them."""
+PROXY_TITLE = "Search-time scores against stand-alone training"
+PROXY_HEAD = (
+    "strategy",
+    "score",
+    "candidates",
+    f"Kendall's τ ({1 - LEVEL:.0%})",
+    f"top-{TOP} recall",
+)
+
+
+def proxy_row(found: Foresight) -> tuple[str, ...]:
+    """Return one row of the table below :data:`PROXY_HEAD`."""
+    tau = "—" if found.tau is None else interval(found.tau)
+    few = "" if found.count >= ENOUGH else f" (fewer than {ENOUGH})"
+    return found.row, found.score, f"{found.count}{few}", tau, f"{found.recall:.0%}"
+
+
+def markdown(verdicts: Sequence[Verdict], foresights: Mapping[str, Sequence[Foresight]]) -> str:
+    """Return the tables as a Markdown page, with everything that is wrong with them.
+
+    Args:
+        verdicts: of the tables.
+        foresights: table → of its rows.
+    """
     parts = ["# Comparison\n"]
     for verdict in verdicts:
         parts += [f"## {verdict.name}\n", f"{summary(verdict)}\n"]
         parts.append(_markdown_table(head(verdict), [row_of(r, verdict) for r in verdict.rows]))
         told = [f"* {r.label}: {p.text}" for r in verdict.rows for p in r.problems]
         parts += ["", *told, ""] if told else [""]
+        proxies = [proxy_row(found) for found in foresights.get(verdict.name, ())]
+        if proxies:
+            parts += [f"### {PROXY_TITLE}\n", _markdown_table(PROXY_HEAD, proxies), ""]
     return "\n".join(parts)
 
 

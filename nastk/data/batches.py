@@ -29,7 +29,7 @@ def to_uint8(images: Tensor, *, truncate: bool = False) -> Tensor:
 
 
 def halves(split: Split, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the sorted indices of two disjoint random halves that make up the split.
+    """Return the sorted indices ``(n,)`` of two disjoint random halves that make up the split.
 
     For strategies that train weights on one half and decide the architecture on the other. The
     first is one larger when the split is odd.

@@ -88,6 +88,9 @@ def read_idx(name: str, path: Path) -> NDArray[np.uint8]:
         name: registered name of the set, for messages.
         path: ``.gz`` at the end means gzipped.
 
+    Returns:
+        Of any shape that the file states, of one to four axes.
+
     Raises:
         DataError: not an IDX file of bytes, cut short, too long, or badly packed.
     """

@@ -76,7 +76,7 @@ class Layout:
     names: tuple[str, ...] = ()
 
     def codes(self, listing: Listing) -> NDArray[np.int64] | None:
-        """Return the codes of a listing's classes; None without labels."""
+        """Return the codes ``(N,)`` of a listing's classes; None without labels."""
         if not self.names:
             return None
         code = {name: i for i, name in enumerate(self.names)}
@@ -84,7 +84,7 @@ class Layout:
 
     @property
     def pool_labels(self) -> NDArray[np.int64] | None:
-        """The codes of the training images, then of the validation images."""
+        """The codes ``(N,)`` of the training images, then of the validation images."""
         return self.codes(Listing(labels=self.train.labels + self.validation.labels))
 
 

@@ -38,10 +38,10 @@ class Partition:
     is often stored class by class, and then a position would give a hidden label away.
 
     Attributes:
-        train: indices into the pool.
-        labelled: for each of ``train``, whether its label may be seen.
-        validation: indices into the pool.
-        test: indices into the pool, or into the official test set where there is one.
+        train: ``(n,)`` indices into the pool.
+        labelled: ``(len(train),)``, whether its label may be seen.
+        validation: ``(n,)`` likewise.
+        test: ``(n,)`` likewise, or into the official test set where there is one.
     """
 
     train: Indices

@@ -50,8 +50,8 @@ class TrainerConfig:
     batch_size: int = _whole(64, "real images of a discriminator update", 1)
     micro_batch: int = _whole(
         0,
-        "images that pass through the networks at a time; gradients of a batch's parts are summed "
-        "(batch norm sees parts); 0: whole batches",
+        "images that pass through the networks at a time, gradients being summed; it changes no "
+        "result: networks with batch norm or dropout run whole batches; 0: all do",
         0,
     )
     g_batch_size: int = _whole(

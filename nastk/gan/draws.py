@@ -30,7 +30,7 @@ class MixedBatches:
         self._generator = generator
 
     def next(self) -> tuple[Tensor, Tensor]:
-        """Return images and labels like :meth:`nastk.data.batches.Batches.next`."""
+        """Return ``(B, C, H, W)`` images and ``(B,)`` labels as ``Batches.next`` does."""
         pairs = zip(self._told.next(), self._others.next(), strict=True)
         images, labels = (torch.cat(pair) for pair in pairs)
         source = self._generator.device

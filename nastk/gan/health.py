@@ -158,7 +158,14 @@ def bank_values(images: Tensor, real_spread: Tensor) -> Tensor:
 
 
 def spread(images: Tensor) -> Tensor:
-    """Return the root mean square, over pixels, of the standard deviation over images."""
+    """Return the root mean square, over pixels, of the standard deviation over images.
+
+    Args:
+        images: ``(N, C, H, W)``.
+
+    Returns:
+        A scalar >= 0.
+    """
     return torch.var(images.float().flatten(1), 0, unbiased=False).mean().sqrt()
 
 

@@ -78,7 +78,7 @@ class MaskedInputs(Inputs):
         self._randomness = randomness
 
     def draw(self, images: Tensor, n: int, generator: torch.Generator | None = None) -> Drawn:
-        """Return the images with a square of each hidden."""
+        """Return ``(n, C, H, W)`` images with a square of each hidden, and the mask."""
         source = self._randomness.torch("mask") if generator is None else generator
         placement = self._config.mask_placement
         mask = square_masks(n, self._size, self._side, source, placement, images.device)

@@ -11,6 +11,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,9 +26,10 @@ from nastk.gan.draws import make_batches
 from nastk.gan.inputs import Drawn, make_inputs
 from nastk.gan.modes import Modes, gradients, trained
 from nastk.gan.optimisers import adam, load_optimiser_state, make_average, optimiser_state
+from nastk.gan.parts import Parts
 from nastk.gan.record import Values, means
 from nastk.gan.setting import Setting, own_objective
-from nastk.gan.turn import HalvedTurn, Shown, split, wants_halves
+from nastk.gan.turn import HalvedTurn, Shown, wants_halves
 from nastk.gan.watch import Bank, Watch
 from nastk.nn.choice import Network
 from nastk.nn.snapshot import copied
@@ -86,6 +88,7 @@ class GanTraining(Training):
         self._d_modes = Modes(pair.discriminator, None)
         self._average = make_average(self._g, plan.ema, self._config)
         self.averaged = self._average is not None
+        self._parts = Parts(pair, self._objective, self._config.micro_batch, self._plan.before_pass)
         self._run_g = compiled(pair.generator, self._config.compile)
         self._run_d = compiled(pair.discriminator, self._config.compile)
         self._batches = make_batches(setting, randomness)
@@ -157,13 +160,15 @@ class GanTraining(Training):
 
     def _train_discriminator(self, shown: Shown) -> None:
         """Update D once on the sum, or on real and then on fake images, or on real ones only."""
-        parts = self._parts(shown)
+        own = self._ranks.share(shown)
+        parts = self._parts.judged(own)
         if not self._objective.adversarial:
             total = self._update_discriminator([(part, None) for part in parts])
             self._watch.recorder.add("d", total)
             self._bill.real_update(shown)
             return
-        pairs = [(part, self._fakes(part.drawn)) for part in parts]
+        fakes = self._fakes(own.drawn)
+        pairs = list(zip(parts, fakes.chunk(len(parts)), strict=True))
         if self._config.d_update == "joint":
             total = self._update_discriminator(pairs)
         else:
@@ -183,7 +188,7 @@ class GanTraining(Training):
         assert self._d_adam is not None
         self._d_adam.zero_grad(set_to_none=True)
         totals = []
-        for part, fakes in pairs:
+        for part, fakes in self._parts.each(pairs, "discriminator"):
             of_real = self._score(part.images) if real else None
             of_fake = self._score(fakes) if fake and fakes is not None else None
             exchange = self._exchange(part, fakes, of_real, of_fake)
@@ -199,29 +204,42 @@ class GanTraining(Training):
         torch.autograd.backward(total)
         return total.detach()
 
-    def _parts(self, shown: Shown) -> list[Shown]:
-        """Return the batch in parts that are run one after another, to take less memory."""
-        shown = self._ranks.share(shown)
-        if not self._objective.micro_batching:
-            return [shown]
-        return split(shown, self._config.micro_batch)
-
     def _train_generator(self, shown: Shown) -> None:
         """Update G once through a frozen D."""
         assert self._g_adam is not None
         shown = evolve(shown, drawn=self._draw_for_g(shown))
         self._g_adam.zero_grad(set_to_none=True)
-        totals, parts = [], self._parts(shown)
         with gradients(self._d.values(), lambda _: False):
-            for part in parts:
-                terms = dict(self._objective.generator_terms(self._generator_exchange(part)))
-                if self._plan.penalty is not None:
-                    terms["penalty"] = self._plan.penalty()
-                totals.append(self._add_gradients("g", terms, len(parts)))
+            total = self._add_gradients_of_g(self._ranks.share(shown))
         self._ranks.average(self._g.values())
         self._g_adam.step()
-        self._watch.recorder.add("g", torch.stack(totals).sum())
+        self._watch.recorder.add("g", total)
         self._bill.generator_update(shown)
+
+    def _add_gradients_of_g(self, shown: Shown) -> Tensor:
+        """Return G's loss, of which D and the objective may see a part at a time."""
+        parts = self._parts.judged(shown)
+        if len(parts) == 1 or not self._parts.couples("generator"):
+            given: list[tuple[Shown, Tensor | None]] = [(part, None) for part in parts]
+            return self._summed(given, "generator", "discriminator")
+        whole = self._generate(shown.drawn)
+        images = whole.detach().requires_grad_()
+        total = self._summed(
+            list(zip(parts, images.chunk(len(parts)), strict=True)), "discriminator"
+        )
+        torch.autograd.backward(whole, images.grad)
+        return total
+
+    def _summed(self, given: Sequence[tuple[Shown, Tensor | None]], *roles: Role) -> Tensor:
+        """Return G's loss on parts, each with what G made for it, where that is at hand."""
+        totals = []
+        for part, fakes in self._parts.each(given, *roles):
+            exchange = self._generator_exchange(part, fakes)
+            terms = dict(self._objective.generator_terms(exchange))
+            if self._plan.penalty is not None:
+                terms["penalty"] = self._plan.penalty()
+            totals.append(self._add_gradients("g", terms, len(given)))
+        return torch.stack(totals).sum()
 
     def _loss(self, role: Role, shown: Shown) -> Tensor:
         """Return a network's loss on ``shown``, without an update; it is paid for like one."""
@@ -243,13 +261,13 @@ class GanTraining(Training):
         n = self._config.g_batch_size or self._config.batch_size
         return self._inputs.draw(shown.images, n)
 
-    def _generator_exchange(self, shown: Shown) -> Exchange:
+    def _generator_exchange(self, shown: Shown, fakes: Tensor | None = None) -> Exchange:
+        fakes = self._generate(shown.drawn) if fakes is None else fakes
         real = None
         if self._objective.real_in_generator_step:
             with torch.no_grad():
                 real = self._score(shown.images)
             self._bill.scored(len(shown.images) * self._ranks.size)
-        fakes = self._generate(shown.drawn)
         exchange = self._exchange(shown, fakes, real, None)
         exchange.fake = self._score(fakes)
         return exchange
@@ -264,14 +282,14 @@ class GanTraining(Training):
     def _fakes(self, drawn: Drawn) -> Tensor:
         """Return images for D, without gradients."""
         self._generator_mode(self._config.fakes_for_d == "train")
+        parts = self._parts.drawn(drawn)
         with torch.no_grad():
-            fakes = self._generate(drawn)
+            made = [self._generate(d) for d in self._parts.each(parts, "generator")]
         self._generator_mode(True)
-        return fakes
+        return made[0] if len(made) == 1 else torch.cat(made)
 
     def _generate(self, drawn: Drawn) -> Tensor:
-        if self._plan.before_pass is not None:
-            self._plan.before_pass("generator")
+        self._parts.before_pass("generator")
         with self._autocast():
             images: Tensor = self._run_g(drawn.condition)
         if tuple(images.shape[1:]) != self._image:
@@ -292,8 +310,7 @@ class GanTraining(Training):
         return self._scored_by(self.pair.discriminator, images)
 
     def _scored_by(self, run: Callable[..., Any], images: Tensor) -> Scores:
-        if self._plan.before_pass is not None:
-            self._plan.before_pass("discriminator")
+        self._parts.before_pass("discriminator")
         with self._autocast():
             return as_scores(run(images))
 
@@ -314,6 +331,7 @@ class GanTraining(Training):
             mask=shown.drawn.mask,
             progress=self._progress(),
             discriminator=self._score_again,
+            uniform=partial(self._parts.uniform, device=self._device),
         )
 
     # -- schedules, records and costs ----------------------------------------------------------
@@ -395,7 +413,7 @@ class GanTraining(Training):
 
     @torch.no_grad()
     def pictures(self, count: int = 64) -> Tensor:
-        """Return at most ``count`` images of the health policy's fixed inputs."""
+        """Return at most ``count`` images ``(N, C, H, W)`` of the health policy's fixed inputs."""
         if self._bank is None:
             self._bank = Bank(self._split, self._inputs, self._randomness, self._device)
         images: Tensor = self.eval_generator()(self._bank.drawn.condition)

@@ -6,6 +6,7 @@ Scalars are means over the batch and over D's output of whatever shape, computed
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -53,15 +54,15 @@ class Hinge(_Separable):
         """Take no settings."""
 
     def on_real(self, scores: Scores, exchange: Exchange) -> Tensor:
-        """Return mean max(0, 1 - D(x)), >= 0."""
+        """Return mean max(0, 1 - D(x)), a scalar >= 0."""
         return F.relu(1.0 - scores.validity.float()).mean()
 
     def on_fake(self, scores: Scores, exchange: Exchange) -> Tensor:
-        """Return mean max(0, 1 + D(g)), >= 0."""
+        """Return mean max(0, 1 + D(g)), a scalar >= 0."""
         return F.relu(1.0 + scores.validity.float()).mean()
 
     def generator_terms(self, exchange: Exchange) -> Terms:
-        """Return ``adversarial``: -mean D(g)."""
+        """Return a scalar ``adversarial``: -mean D(g)."""
         return {"adversarial": -_fake(exchange).validity.float().mean()}
 
 
@@ -77,15 +78,15 @@ class LeastSquares(_Separable):
         return self.config.scale * (scores.validity.float() - target).square().mean()
 
     def on_real(self, scores: Scores, exchange: Exchange) -> Tensor:
-        """Return scale · mean (D(x) - real_target)², >= 0."""
+        """Return scale · mean (D(x) - real_target)², a scalar >= 0."""
         return self._squared(scores, self.config.real_target)
 
     def on_fake(self, scores: Scores, exchange: Exchange) -> Tensor:
-        """Return scale · mean (D(g) - fake_target)², >= 0."""
+        """Return scale · mean (D(g) - fake_target)², a scalar >= 0."""
         return self._squared(scores, self.config.fake_target)
 
     def generator_terms(self, exchange: Exchange) -> Terms:
-        """Return ``adversarial``: scale · mean (D(g) - generator_target)²."""
+        """Return a scalar ``adversarial``: scale · mean (D(g) - generator_target)²."""
         return {"adversarial": self._squared(_fake(exchange), self.config.generator_target)}
 
 
@@ -98,15 +99,15 @@ class NonSaturating(_Separable):
         """Take no settings."""
 
     def on_real(self, scores: Scores, exchange: Exchange) -> Tensor:
-        """Return mean -log sigmoid(D(x)), >= 0."""
+        """Return mean -log sigmoid(D(x)), a scalar >= 0."""
         return F.softplus(-scores.validity.float()).mean()
 
     def on_fake(self, scores: Scores, exchange: Exchange) -> Tensor:
-        """Return mean -log(1 - sigmoid(D(g))), >= 0."""
+        """Return mean -log(1 - sigmoid(D(g))), a scalar >= 0."""
         return F.softplus(scores.validity.float()).mean()
 
     def generator_terms(self, exchange: Exchange) -> Terms:
-        """Return ``adversarial``: mean -log sigmoid(D(g))."""
+        """Return a scalar ``adversarial``: mean -log sigmoid(D(g))."""
         return {"adversarial": F.softplus(-_fake(exchange).validity.float()).mean()}
 
 
@@ -126,7 +127,7 @@ class WassersteinGP(Objective):
         self.config = config or WassersteinConfig()
 
     def discriminator_terms(self, exchange: Exchange) -> Terms:
-        """Return ``real``, ``fake``, ``penalty`` and, where weighted, ``drift``."""
+        """Return scalars ``real``, ``fake`` and, where weighted, ``penalty`` and ``drift``."""
         assert exchange.real is not None
         real = exchange.real.validity.float()
         terms = {"real": -real.mean(), "fake": _fake(exchange).validity.float().mean()}
@@ -137,7 +138,7 @@ class WassersteinGP(Objective):
         return terms
 
     def generator_terms(self, exchange: Exchange) -> Terms:
-        """Return ``adversarial``: -mean D(g)."""
+        """Return a scalar ``adversarial``: -mean D(g)."""
         return {"adversarial": -_fake(exchange).validity.float().mean()}
 
 
@@ -148,7 +149,8 @@ def _gradient_penalty(exchange: Exchange) -> Tensor:
     assert exchange.discriminator is not None
     n = min(len(exchange.real_images), len(exchange.fake_images))
     real, fake = exchange.real_images[:n], exchange.fake_images[:n]
-    share = torch.rand(n, 1, 1, 1, device=real.device)
+    uniform = exchange.uniform or partial(torch.rand, device=real.device)
+    share = uniform(n).view(n, 1, 1, 1)
     between = torch.lerp(real, fake, share).detach().requires_grad_()
     # D may answer with several numbers per image: their mean is its verdict on the image.
     verdict = exchange.discriminator(between).validity.float().reshape(n, -1).mean(1)
@@ -190,19 +192,19 @@ class SemiSupervised(_Separable):
         return classes + 1
 
     def on_real(self, scores: Scores, exchange: Exchange) -> Tensor:
-        """Return the weighted validity error and class loss of real images, >= 0."""
+        """Return the weighted validity error and class loss of real images, a scalar >= 0."""
         logits = _logits(scores)
         classes = real_class_loss(logits, exchange.labels).mean()
         return self._validity(scores, 1.0) + self.config.class_weight * classes
 
     def on_fake(self, scores: Scores, exchange: Exchange) -> Tensor:
-        """Return the weighted validity error and pseudo-label loss, >= 0."""
+        """Return the weighted validity error and pseudo-label loss, a scalar >= 0."""
         logits = _logits(scores)
         pseudo = (torch.logsumexp(logits, 1) - logits[:, -1]).mean()
         return self._validity(scores, 0.0) + self.config.class_weight * pseudo
 
     def generator_terms(self, exchange: Exchange) -> Terms:
-        """Return ``adversarial`` (mean (V(g) - 1)²) and the terms that are given a weight."""
+        """Return scalars: ``adversarial`` (mean (V(g) - 1)²) and the terms with a weight."""
         scores = _fake(exchange)
         terms = {"adversarial": (scores.validity.float() - 1.0).square().mean()}
         if self.config.reconstruction:
@@ -228,7 +230,7 @@ class RealOnly(SemiSupervised):
     adversarial = False
 
     def generator_terms(self, exchange: Exchange) -> Terms:
-        """Return ``adversarial``, which is zero."""
+        """Return a scalar ``adversarial``, which is zero."""
         return {"adversarial": _fake(exchange).validity.float().sum() * 0.0}
 
 
@@ -255,15 +257,15 @@ class Supervised(_Separable):
         return SemiSupervised().class_logits(classes)
 
     def on_real(self, scores: Scores, exchange: Exchange) -> Tensor:
-        """Return the class loss of the labelled images, >= 0."""
+        """Return the class loss of the labelled images, a scalar >= 0."""
         return labelled_class_loss(_logits(scores)[:, :-1], exchange.labels)
 
     def on_fake(self, scores: Scores, exchange: Exchange) -> Tensor:
-        """Return zero."""
+        """Return zero, a scalar."""
         return _logits(scores).sum() * 0.0
 
     def generator_terms(self, exchange: Exchange) -> Terms:
-        """Return ``adversarial``, which is zero."""
+        """Return a scalar ``adversarial``, which is zero."""
         return {"adversarial": _fake(exchange).validity.float().sum() * 0.0}
 
 
@@ -307,6 +309,9 @@ def labelled_class_loss(logits: Tensor, labels: Tensor | None) -> Tensor:
 
 def hidden_error(exchange: Exchange) -> Tensor:
     """Return the mean absolute error of generated images over the pixels hidden from G.
+
+    Returns:
+        A scalar, 0 to 2.
 
     Raises:
         ConfigError: the generator's inputs are not masked images.

@@ -22,6 +22,7 @@ from nastk.gan.setting import Setting
 from nastk.nn.accelerate import accelerate
 from nastk.nn.choice import Network
 from nastk.nn.choice import build as build_network
+from nastk.nn.coupling import coupling
 from nastk.nn.initialise import initialise
 from nastk.nn.limits import affordable
 from nastk.nn.measured import Measured
@@ -72,6 +73,7 @@ class GanTrainer(Trainer):
         self.passes = sorted(passes, key=lambda p: (p.order, p.name))
         self.device = str(where)
         self._splits: dict[tuple[int, ...], Split] = {}
+        self._undivided = False
         self._measured = Measured()
 
     def build(
@@ -120,6 +122,7 @@ class GanTrainer(Trainer):
             ConfigError: a mask or batch size that does not fit.
         """
         split = self._split(pair)
+        self._undivided = plan.train_discriminator and bool(coupling(pair.discriminator))
         setting = Setting(
             config=self.config,
             objective=plan.objective or self.objective,
@@ -133,9 +136,12 @@ class GanTrainer(Trainer):
         return GanTraining(pair, plan, randomness, setting)
 
     def smaller(self) -> GanTrainer | None:
-        """Return a trainer that runs half as many images at a time; None where it cannot."""
+        """Return a trainer that runs half as many images at a time; None where it cannot.
+
+        Where the discriminator that was begun last runs whole batches, that would help nobody.
+        """
         most = self.config.micro_batch or max(self.config.batch_size, self.config.g_batch_size)
-        if most < 2 or not self.objective.micro_batching:
+        if most < 2 or self._undivided or not self.objective.micro_batching:
             return None
         other = copy.copy(self)
         other.config = evolve(self.config, micro_batch=most // 2)

@@ -93,7 +93,7 @@ class HalvedTurn:
         self._drawn: dict[bool, Drawn] = {}
 
     def loss(self, role: Role, held_out: bool = True) -> Tensor:
-        """Return the loss of one network on the held-out half, or on the half for weights.
+        """Return a network's loss, a scalar, on the held-out half, or on the half for weights.
 
         Asked again within the turn, it is taken on the same images and inputs.
         """

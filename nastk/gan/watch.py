@@ -90,7 +90,7 @@ class Watch:
             steps: generator updates so far.
             generator: parameters of G that are trained.
             discriminator: parameters of D that are trained.
-            bank: returns :meth:`Bank.values`; None while G is not trained.
+            bank: returns :meth:`Bank.values` ``(3,)``; None while G is not trained.
 
         Raises:
             TrialError: the policy gives the pair up.

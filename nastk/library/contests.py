@@ -57,7 +57,7 @@ class Contest:
     @property
     def table(self) -> str:
         """The tables as Markdown."""
-        return markdown(self.verdicts)
+        return markdown(self.verdicts, self.conclusion.foresights)
 
     @property
     def page(self) -> Path:

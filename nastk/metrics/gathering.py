@@ -42,7 +42,7 @@ class Gathered:
 
     @cached_property
     def statistics(self) -> Statistics:
-        """Mean and covariance of the features of all N images, float64."""
+        """Mean ``(F,)`` and covariance ``(F, F)`` of the features of all images, float64."""
         if self._moments is not None:
             return self._moments.statistics()
         return generative.statistics(self.features)

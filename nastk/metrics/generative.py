@@ -90,8 +90,8 @@ def frechet_distance(real: Statistics, fake: Statistics) -> float:
     """Return the Fréchet distance between two Gaussians.
 
     Args:
-        real: moments of real images' features.
-        fake: moments of generated images' features, same extractor.
+        real: ``mu`` ``(F,)`` and ``sigma`` ``(F, F)`` of real images' features.
+        fake: likewise of generated images', same extractor.
 
     Returns:
         No unit, >= 0 up to rounding, lower is better.

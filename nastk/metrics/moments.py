@@ -51,7 +51,7 @@ class Moments:
         self.count = total
 
     def statistics(self) -> Statistics:
-        """Return mean and covariance (divided by N - 1).
+        """Return mean ``mu`` ``(F,)`` and covariance ``sigma`` ``(F, F)`` (divided by N - 1).
 
         Raises:
             ShapeError: fewer than two rows were added.

@@ -127,7 +127,12 @@ def accuracy(logits: Tensor, labels: Tensor, classes: int) -> float | None:
 def balanced_accuracy(logits: Tensor, labels: Tensor, classes: int) -> float | None:
     """Return the mean over the classes that occur of the share of their images recognised.
 
-    Arguments and errors as for :func:`accuracy`.
+    Errors as for :func:`accuracy`.
+
+    Args:
+        logits: ``(N, K)`` or ``(N, K + 1)``; only the first K count.
+        labels: ``(N,)`` int64, hidden ones are left out.
+        classes: K.
 
     Returns:
         0 to 1, higher is better; None when no label is visible.

@@ -147,7 +147,7 @@ class Absent(nn.Module):
     """The option that contributes nothing: returns None, which sums and joins leave out."""
 
     def forward(self, *_: Tensor | None) -> None:
-        """Return None."""
+        """Return None, for tensors of any shape."""
 
 
 class Mixed(nn.Module):
@@ -189,7 +189,7 @@ class Mixed(nn.Module):
         return self.options[self.index(self._selection.path[self.decision])]
 
     def forward(self, *inputs: Tensor | None) -> Tensor | None:
-        """Return the active option's output, or the weighted sum of all."""
+        """Return the active option's output, or the weighted sum of all, which have one shape."""
         weights = self._selection.weights.get(self.decision)
         if weights is None:
             active = self.options[self.index(self._selection.path[self.decision])]
@@ -340,7 +340,7 @@ class Network(nn.Module):
         return not self.selection.options
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Return the output of the active path or of the mixture."""
+        """Return what the active path or the mixture makes of ``(N, …)``: images or scores."""
         if self.mixtures is None or not self.selection.weights or plain():
             return cast("Tensor", self.body(*inputs))
         return cast("Tensor", self.mixtures.run(self.body, inputs))
@@ -352,7 +352,7 @@ class Network(nn.Module):
     def mix(
         self, weights: Mapping[str, Tensor], running: Mapping[str, Iterable[str]] | None = None
     ) -> None:
-        """Run the weighted mixture from now on; see :meth:`Selection.mix`."""
+        """Run the mixture from now on, by ``(options,)`` weights; see :meth:`Selection.mix`."""
         self.selection.mix(weights, running)
 
     def option_of(self, decision: str) -> str | None:

@@ -144,7 +144,7 @@ def moved_vectors(normed: Normed, layout: Layout, edge: int) -> list[Tensor]:
 
 
 def vector_buffers(conv: nn.Conv2d) -> list[Tensor]:
-    """Return the buffers of a spectral norm in the order of :func:`moved_vectors`."""
+    """Return a spectral norm's buffers, ``(out,)`` and ``(in, taps)``, as :func:`moved_vectors`."""
     norm: Any = norm_of(conv)
     return [norm._u, norm._v.view(conv.in_channels, -1)]
 

@@ -28,7 +28,7 @@ class Doubled:
 
     Attributes:
         nearest: ``(out, in)``, None where nothing is interpolated so.
-        bilinear: likewise.
+        bilinear: ``(out, in)``, likewise.
         spread: ``(9, out, in)``, by kernel position (rows outermost), of a transposed convolution.
         bias: ``(out,)`` or None.
     """
@@ -40,7 +40,13 @@ class Doubled:
 
 
 def spread_of(weight: Tensor, depthwise: Tensor, point: Tensor) -> Tensor:
-    """Return the ``spread`` of a depthwise 3x3 kernel and a 1x1 kernel, weighted."""
+    """Return the ``spread`` ``(9, out, in)`` of a depthwise 3x3 and a 1x1 kernel, weighted.
+
+    Args:
+        weight: scalar.
+        depthwise: ``(in, 1, 3, 3)``.
+        point: ``(out, in, 1, 1)``.
+    """
     by_tap = depthwise.view(depthwise.shape[0], 9).t()
     return (weight * point.flatten(1)) * by_tap[:, None]
 

@@ -114,7 +114,16 @@ def _bundle(options: list[Option], members: list[int]) -> Bundle:
 
 
 def module_weights(mixed: Mixed, weights: Tensor, order: Sequence[str]) -> Tensor:
-    """Return one weight per module of a choice, summed over the options that it stands for."""
+    """Return one weight per module of a choice, summed over the options that it stands for.
+
+    Args:
+        mixed: the choice.
+        weights: ``(options,)``.
+        order: the options.
+
+    Returns:
+        ``(modules,)``.
+    """
     if [g[0] for g in mixed.groups] == list(order) and all(len(g) == 1 for g in mixed.groups):
         return weights
     table = torch.tensor(

@@ -28,7 +28,7 @@ class Enlarged(Tensor):
     """``(N, C, f * H, f * W)`` that is known by the ``(N, C, H, W)`` that it is made of.
 
     Attributes:
-        source: the small image.
+        source: the small image ``(N, C, H, W)``.
         factor: f, >= 2.
         interpolation: mode of ``torch.nn.functional.interpolate``.
     """
@@ -40,14 +40,14 @@ class Enlarged(Tensor):
 
     @staticmethod
     def of(source: Tensor, factor: int, mode: str) -> Enlarged:
-        """Return ``source`` as if it were enlarged."""
+        """Return ``source`` ``(N, C, H, W)`` as if it were enlarged."""
         made = torch.Tensor._make_subclass(Enlarged, source.detach())
         made.source, made.factor, made.interpolation = source, factor, mode
         made._whole = None
         return made
 
     def whole(self) -> Tensor:
-        """Return the enlarged image, computed once."""
+        """Return the enlarged image ``(N, C, f * H, f * W)``, computed once."""
         if self._whole is None:
             self._whole = F.interpolate(
                 self.source, scale_factor=float(self.factor), mode=self.interpolation
@@ -132,7 +132,7 @@ def replaced(value: Any, kind: type[Waiting], compute: Callable[[Waiting], Tenso
     Args:
         value: what a function is given or returns; records (named tuples) keep their type.
         kind: stands for a tensor that is not computed yet.
-        compute: returns the tensor.
+        compute: returns the tensor, of any shape.
     """
     if isinstance(value, kind):
         return compute(value)

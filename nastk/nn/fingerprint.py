@@ -48,13 +48,13 @@ def set_deterministic(network: nn.Module) -> None:
 
 
 def deterministic_input(spec: InputSpec) -> Tensor:
-    """Return the float32 batch of two that fingerprints are taken on."""
+    """Return the float32 batch ``(2, *spec.shape)`` that fingerprints are taken on."""
     scale = math.sqrt(3) if spec.kind == "latent" else 1.0
     return (scale * (2 * formula((2, *spec.shape)) - 1)).float()
 
 
 def fingerprint(output: Tensor) -> dict[str, float]:
-    """Return mean, population standard deviation and three elements of ``output``.
+    """Return mean, population standard deviation and three elements of ``output``, of any shape.
 
     ``mid`` is element N // 2 + 5 of N (the last one when there are fewer).
     """

@@ -32,7 +32,7 @@ class Chained(nn.Module):
     fused = False
 
     def chain(self, x: Tensor, *modules: nn.Module) -> Tensor:
-        """Return what ``modules``, one after the other, make of ``x``."""
+        """Return what ``modules``, one after the other, make of ``x`` ``(N, …)``."""
         return chained(x, modules) if self.fused and not plain() else _one_by_one(x, modules)
 
 
@@ -40,7 +40,7 @@ class FusedSequential(nn.Sequential):
     """A sequence in which neighbours may run as one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the modules, one after the other, make of ``x``."""
+        """Return what the modules, one after the other, make of ``x`` ``(N, …)``."""
         return _one_by_one(x, self) if plain() else chained(x, self)
 
 
@@ -60,6 +60,10 @@ def chained(x: Tensor, modules: Iterable[nn.Module]) -> Tensor:
     """Return what ``modules`` make of ``x``, neighbours as one where that is known to be the same.
 
     Open choices on a single path stand for the option that runs.
+
+    Args:
+        x: ``(N, …)``, as the first module takes it.
+        modules: in order.
     """
     steps = [*_running(modules)]
     i = 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from nastk.nn.choice import build_derived
+from nastk.nn.choice import build, build_derived
 from nastk.nn.complexity import count
 from nastk.nn.fingerprint import deterministic_input, fingerprint, set_deterministic
 from nastk.nn.limits import affordable, within_limits
@@ -51,6 +51,39 @@ def cost(space: SearchSpace, choices: Choices, blocks: int | None = None) -> tup
         network = build_derived(space, "generator", choices, blocks)
     counted = count(network, space.input.shape)
     return counted.parameters, counted.macs
+
+
+def training_bytes(
+    space: SearchSpace,
+    generator: Choices,
+    discriminator: Choices,
+    blocks: int | None = None,
+    *,
+    averaged: bool = True,
+) -> int:
+    """Return the bytes of the state of two networks in training by Adam; computes nothing.
+
+    Args:
+        space: of both.
+        generator: its decided choices; what is open is counted with all options.
+        discriminator: likewise.
+        blocks: length of the prefix, None for the whole.
+        averaged: whether an average of G is kept.
+    """
+    g = weight_bytes(space, "generator", generator, blocks)
+    d = weight_bytes(space, "discriminator", discriminator, blocks)
+    return 3 * (g[0] + d[0]) + g[1] + d[1] + (g[0] if averaged else 0)
+
+
+def weight_bytes(
+    space: SearchSpace, role: Role, choices: Choices, blocks: int | None = None
+) -> tuple[int, int]:
+    """Return the bytes of a network's parameters and of its buffers; computes nothing."""
+    with torch.device("meta"):
+        network = build(space, role, choices, blocks)
+    kinds = (network.parameters(), network.buffers())
+    first, second = (sum(t.numel() * t.element_size() for t in tensors) for tensors in kinds)
+    return first, second
 
 
 def _inspect(

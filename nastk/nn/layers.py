@@ -180,7 +180,7 @@ class FlatLinear(nn.Linear):
 
 
 def raw_weight(module: nn.Module) -> Tensor:
-    """Return the stored weight of a layer, below any parametrisation (spectral norm)."""
+    """Return a layer's stored weight, of any shape, below a parametrisation (spectral norm)."""
     parametrizations = getattr(module, "parametrizations", None)
     if parametrizations is not None and "weight" in parametrizations:
         weight = parametrizations["weight"].original
@@ -201,7 +201,7 @@ class Gate(nn.Module):
         self.size = as_size(size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` masked; unchanged outside of mixtures."""
+        """Return ``x`` ``(N, C, H, W)`` masked; unchanged outside of mixtures."""
         weights = self.size.weights
         if weights is None:
             return x
@@ -266,12 +266,12 @@ class View(nn.Module):
         self.shape = shape
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ``x`` in the new shape."""
+        """Return ``x`` ``(N, …)`` as ``(N, *shape)``."""
         return x.view(x.shape[0], *self.shape)
 
 
 def add(*terms: Tensor | None) -> Tensor | None:
-    """Return the sum of the terms that are present, None if none is; never in place."""
+    """Return the sum of the terms present, of one shape, None if none is; never in place."""
     total: Tensor | None = None
     for term in terms:
         if term is not None:

@@ -171,7 +171,13 @@ class Use:
 
 
 def joined(use: Use, parts: Sequence[Tensor], axis: int) -> Tensor:
-    """Return kernels or biases of several edges as one."""
+    """Return kernels or biases of several edges as one.
+
+    Args:
+        use: of these edges.
+        parts: ``(taps, out, in)`` or ``(out,)`` each.
+        axis: of the output channels.
+    """
     if len(parts) == 1:
         return parts[0]
     found: Tensor = _Joined.apply(use, axis, *parts)
@@ -179,7 +185,7 @@ def joined(use: Use, parts: Sequence[Tensor], axis: int) -> Tensor:
 
 
 def apart(use: Use, whole: Tensor, count: int) -> tuple[Tensor, ...]:
-    """Return the results of ``count`` edges, of equal channels."""
+    """Return ``(N, out, H, W)`` for each of ``count`` edges, of ``(N, count * out, H, W)``."""
     if count == 1:
         return (whole,)
     found: tuple[Tensor, ...] = _Apart.apply(use, count, whole)

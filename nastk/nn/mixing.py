@@ -51,7 +51,12 @@ class Combined:
 
 @define(eq=False)
 class Seen:
-    """What was made of one feature map in this pass."""
+    """What was made of one feature map in this pass.
+
+    Attributes:
+        x: ``(N, C, H, W)``.
+        made: what it was asked for → the result.
+    """
 
     x: Tensor
     made: dict[object, Tensor] = field(factory=dict)
@@ -376,7 +381,7 @@ class Pass:
     # -- feature maps --------------------------------------------------------------------------
 
     def usual(self, x: Tensor) -> Tensor:
-        """Return ``x`` with its channels last or in plain order in memory, copied at most once."""
+        """Return ``x`` ``(N, C, H, W)``, channels last or plain in memory, copied at most once."""
         if x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last):
             return x
         made = self._made(x)

@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Convolved:
-    """The convolutions of an edge on one activated input, not yet evaluated."""
+    """The convolutions of an edge on one activated input, not yet evaluated.
+
+    Attributes:
+        edge: whose they are.
+        bundle: of its options.
+        x: ``(N, C, H, W)``, not yet activated.
+        value: ``(N, out, H', W')``; None: not yet evaluated.
+    """
 
     edge: Edge
     bundle: Bundle
@@ -35,7 +42,14 @@ class Convolved:
 
 @define(eq=False)
 class Raised:
-    """The options of an edge that double the side of one activated input."""
+    """The options of an edge that double the side of one activated input.
+
+    Attributes:
+        edge: whose they are.
+        activation: before them.
+        x: ``(N, C, H, W)``, not yet activated.
+        value: ``(N, out, 2 * H, 2 * W)``; None: not yet evaluated.
+    """
 
     edge: Edge
     activation: nn.Module
@@ -45,7 +59,12 @@ class Raised:
 
 @define(eq=False)
 class Scaled:
-    """A choice weight and what it multiplies."""
+    """A choice weight and what it multiplies.
+
+    Attributes:
+        weight: scalar.
+        x: ``(N, C, H, W)``.
+    """
 
     weight: Tensor
     x: Tensor
@@ -69,14 +88,14 @@ class Pending:
     _usual: Tensor | None = field(default=None, init=False)
 
     def tensor(self) -> Tensor:
-        """Return the sum, computed once; its memory may lie in any order."""
+        """Return the sum ``(N, C, H, W)``, computed once; its memory may lie in any order."""
         if self._value is None:
             self._value = self.turn.evaluate(self.terms)
             self.terms = [self._value]
         return self._value
 
     def usual(self) -> Tensor:
-        """Return the sum in a memory format that other modules know."""
+        """Return the sum ``(N, C, H, W)`` in a memory format that other modules know."""
         if self._usual is None:
             self._usual = self.turn.usual(self.tensor())
         return self._usual
@@ -166,7 +185,7 @@ def looked_at(value: Any) -> Any:
 
 
 def tensor_of(x: Any) -> Tensor:
-    """Return what a choice is given as a plain tensor, its memory in any order."""
+    """Return what a choice is given as a plain tensor, same shape, its memory in any order."""
     if isinstance(x, Pending):
         return x.tensor()
     if isinstance(x, Enlarged):

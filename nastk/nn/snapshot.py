@@ -15,7 +15,7 @@ from nastk.space import SearchSpace
 
 
 def copied(network: nn.Module) -> dict[str, Tensor]:
-    """Return copies of a network's parameters and buffers by name, on their device."""
+    """Return copies of a network's parameters and buffers by name, same shape and device."""
     return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 

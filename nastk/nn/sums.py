@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 def precision(x: Tensor) -> torch.dtype:
-    """Return the type that products with ``x`` are computed in here."""
+    """Return the type that products with ``x``, of any shape, are computed in here."""
     if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
         return torch.get_autocast_dtype(x.device.type)
     return x.dtype
 
 
 def plus(total: Tensor | None, term: Tensor) -> Tensor:
-    """Return the sum; ``term`` itself where there is nothing yet."""
+    """Return the sum, of one shape; ``term`` itself where there is nothing yet."""
     return term if total is None else total + term
 
 
@@ -52,7 +52,7 @@ def plus_bias(total: Tensor, biases: Sequence[Tensor]) -> Tensor:
 
 
 def weighed(total: Tensor | None, weight: Tensor, x: Tensor) -> Tensor:
-    """Return ``total`` + weight * x."""
+    """Return ``total`` + weight * x of one shape, the weight a scalar."""
     found: Tensor = _Weighed.apply(total, weight, x)
     return found
 

@@ -27,7 +27,7 @@ TOLERANCE = 1e-10
 
 
 def inputs(space: SearchSpace, role: Role, blocks: int | None = None) -> Tensor:
-    """Return a float64 batch of two for one of the networks, always the same."""
+    """Return a float64 batch ``(2, …)`` for one of the networks, always the same."""
     task = space.task if blocks is None else space.prefix_task(blocks)
     shape = space.input.shape if role == "generator" else task.image
     generator = Randomness(7).fixed("laws")
@@ -48,13 +48,13 @@ def randomised(network: Network, seed: int = 0) -> Network:
 
 
 def outputs(network: Network, x: Tensor) -> list[Tensor]:
-    """Return all outputs of ``network`` that are there."""
+    """Return all outputs ``(N, …)`` of ``network`` that are there."""
     with torch.no_grad():
         return [o for o in as_scores(network(x)) if o is not None]
 
 
 def assert_equal(mine: list[Tensor], theirs: list[Tensor]) -> None:
-    """Fail unless both lists hold equal tensors, up to :data:`TOLERANCE`."""
+    """Fail unless both lists hold equal tensors of the same shape, up to :data:`TOLERANCE`."""
     assert len(mine) == len(theirs)
     for a, b in zip(mine, theirs, strict=True):
         assert a.shape == b.shape
@@ -63,7 +63,7 @@ def assert_equal(mine: list[Tensor], theirs: list[Tensor]) -> None:
 
 
 def one_hot(network: Network, architecture: Architecture) -> dict[str, Tensor]:
-    """Return mixture weights that put everything on the architecture's options."""
+    """Return mixture weights ``(options,)`` that put everything on the architecture's."""
     weights = {}
     for decision, options in network.selection.options.items():
         chosen = architecture.choices.get(decision, options[0])

@@ -106,7 +106,7 @@ class TinyGenerator(nn.Module):
         self.blocks = blocks
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return images in [-1, 1]."""
+        """Return images ``(N, C, H, W)`` in [-1, 1] of latents ``(N, LATENT)``."""
         x = self.cell0(self.first(z).view(len(z), WIDTH, 4, 4))
         if self.blocks > 1:
             x = self.cell1(x)

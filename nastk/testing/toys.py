@@ -127,7 +127,7 @@ class ToyNetwork:
         self.weights = weights
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the weights by value."""
+        """Return the weights ``(8,)`` by value."""
         return {"weights": self.weights.copy()}
 
 

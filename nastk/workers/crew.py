@@ -207,8 +207,6 @@ class Crew(Executor):
     def _dispatch(self) -> None:
         """Hand what waits to free slots; do here what no worker can do."""
         assert self.world is not None, "the executor was not started"
-        if not self._slots and self._waiting:
-            self._slots = [Slot(i) for i in range(self.size())]
         self._staff()
         free = deque(slot for slot in self._slots if slot.ready and slot.ticket is None)
         while self._waiting:
@@ -227,6 +225,8 @@ class Crew(Executor):
         """Hire workers for what waits; one that a cluster has no room for holds no candidate."""
         assert self.world is not None
         wanted = [t for t in self._waiting if can_go(t.function, self.world)]
+        if wanted and not self._slots:  # only now: to know the size may take a cluster
+            self._slots = [Slot(i) for i in range(self.size())]
         idle = sum(slot.worker is not None and slot.ticket is None for slot in self._slots)
         empty = [s for s in self._slots if s.worker is None and s.failures < self.settings.tries]
         for slot in empty[: max(0, len(wanted) - idle)]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve, fields
+from markupsafe import escape
 
 from nastk import engine
 from nastk.comparing.asking import from_toml, plan_of_runs
@@ -20,6 +21,7 @@ from nastk.comparing.planning import Asked, Plan, cell_config, make_plan
 from nastk.comparing.repeating import repeat
 from nastk.comparing.running import Here, complete, followers, run_task, searches, task_of
 from nastk.comparing.store import Store
+from nastk.comparing.tables import PROXY_HEAD, PROXY_TITLE, markdown, proxy_row
 from nastk.errors import ConfigError, DataError, RunFolderError
 from nastk.registry import Component, Entry, Registry
 from nastk.strategy import StepReport
@@ -283,6 +285,18 @@ def test_page_table_and_bundle_are_written_and_need_nothing_else(finished: Store
     assert "| toy-growing |" in text.read_text(encoding="utf-8")
     with zipfile.ZipFile(bundle) as file:
         assert all(json.loads(file.read(name)) for name in file.namelist())
+
+
+def test_worth_of_search_time_scores_is_told_in_markdown_as_on_the_page(finished: Store) -> None:
+    found = conclude(finished)
+    page, text = (path.read_text(encoding="utf-8") for path in found.files[:2])
+    ((name, seen),) = found.foresights.items()
+    assert len(seen) > 1
+    for cells in (PROXY_HEAD, *map(proxy_row, seen)):
+        assert f"| {' | '.join(cells)} |" in text
+        assert all(f">{escape(cell)}</" in page for cell in cells)
+    assert text.index(f"## {name}") < text.index(f"### {PROXY_TITLE}")
+    assert PROXY_TITLE not in markdown(found.verdicts, {name: []})
 
 
 def test_names_in_cells_are_escaped_on_the_page(finished: Store, tmp_path: Path) -> None:

@@ -78,15 +78,6 @@ def test_in_double_precision_parts_differ_from_the_whole_by_nothing_but_rounding
             assert (states[1][name][key] - whole).abs().max() <= 1e-12, (name, key)
 
 
-def test_batch_norm_sees_parts_and_so_trains_otherwise(toy: SimpleNamespace) -> None:
-    states = []
-    for micro_batch in (0, 4):
-        training = toy.start("latent", micro_batch=micro_batch)
-        training.advance(Budget(1))
-        states.append(training.state_dict()["generator"])
-    assert not all(torch.allclose(states[0][k], states[1][k], atol=1e-6) for k in states[0])
-
-
 @pytest.mark.parametrize(
     ("images", "inputs", "most", "sizes"),
     [
@@ -129,7 +120,7 @@ def tried(toy: SimpleNamespace, monkeypatch: Any, room: int, **settings: Any) ->
         return whole(self, drawn)
 
     monkeypatch.setattr(GanTraining, "_generate", generate)
-    space = toy.Space("latent")
+    space = plain_space(toy, "latent")
     config = TrainerConfig(batch_size=8, health="off", **settings)
     trainer = GanTrainer(config, dataset=toy.Data(), objective=Hinge())
     attempt = Attempt(space, trainer, Counting(), Randomness(0), Budget(2))

@@ -184,13 +184,13 @@ class ObjectiveContract(ComponentContract):
         )
 
     def terms(self, objective: Objective, turn: str, exchange: Exchange) -> Mapping[str, Tensor]:
-        """Return the terms of one turn; random places come from one fixed scope."""
+        """Return the terms of one turn, scalars; random places come from one fixed scope."""
         function: Callable[[Exchange], Mapping[str, Tensor]] = getattr(objective, f"{turn}_terms")
         with Randomness(0, _device_of(exchange)).scoped("objective"):
             return function(exchange)
 
     def loss(self, objective: Objective, turn: str, exchange: Exchange) -> Tensor:
-        """Return the sum of the terms of one turn."""
+        """Return the sum of the terms of one turn, a scalar."""
         return torch.stack(
             [t.float() for t in self.terms(objective, turn, exchange).values()]
         ).sum()

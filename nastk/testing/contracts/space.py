@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from nastk.nn.choice import Network, build, build_derived
+from nastk.nn.coupling import coupling
 from nastk.objective import Scores, as_scores
 from nastk.randomness import Randomness
 from nastk.records import Architecture, Role, Task, canonical_json, from_json, to_json
 from nastk.registry import Component
 from nastk.space import SearchSpace
 from nastk.testing.contracts.component import ComponentContract
-from nastk.testing.laws import ChoiceLaws
+from nastk.testing.laws import ChoiceLaws, inputs, outputs, randomised
 from nastk.testing.mixtures import hold_forms
 from nastk.testing.pretend_cuda import pretend_cuda
 from nastk.testing.workbench import untouched_randomness
@@ -141,6 +142,25 @@ class SpaceContract(ComponentContract, ChoiceLaws):
                 found = [p.grad for p in network.parameters() if p.grad is not None]
                 assert found, f"no gradient reaches the {network.role}"
                 assert all(bool(torch.isfinite(g).all()) for g in found)
+
+    def test_images_are_treated_apart_unless_it_is_said(self, space: SearchSpace) -> None:
+        """Training in parts (``trainer.micro_batch``) takes it that no image minds the others.
+
+        Batch norm and dropout are known to mind, and are tried in eval mode; a module of its own
+        kind that looks over its batch says ``couples_images = True``.
+        """
+        for architecture in self.sampled(space):
+            for network in map(randomised, self._networks(space, architecture)):
+                if any(getattr(m, "couples_images", False) for m in network.modules()):
+                    continue
+                network.train(not coupling(network))
+                x = inputs(space, network.role)
+                alone = zip(*(outputs(network, image[None]) for image in x), strict=True)
+                for whole, rows in zip(outputs(network, x), alone, strict=True):
+                    assert torch.allclose(whole, torch.cat(rows), atol=1e-9), (
+                        f"an image's result depends on its batch in the {network.role}: give the "
+                        "module that couples them an attribute 'couples_images = True'"
+                    )
 
     def test_mixtures_are_the_same_in_faster_forms(self, space: SearchSpace) -> None:
         """What a trainer runs instead of all options of a supernet computes the same."""

@@ -42,7 +42,7 @@ class Coupled(Objective):
         self.calls = 0
 
     def discriminator_terms(self, exchange: Exchange) -> Mapping[str, Tensor]:
-        """Return one term of both."""
+        """Return one term of both, a scalar."""
         self.calls += 1
         assert exchange.real is not None
         assert exchange.fake is not None
@@ -53,7 +53,7 @@ class Coupled(Objective):
         return {"coupled": prior * soft(-real).mean() + unlabelled.clamp(min=0.0)}
 
     def generator_terms(self, exchange: Exchange) -> Mapping[str, Tensor]:
-        """Return a term that needs the real images as well."""
+        """Return a term, a scalar, that needs the real images as well."""
         assert exchange.real is not None
         assert exchange.fake is not None
         return {"gap": exchange.real.validity.mean() - exchange.fake.validity.mean()}
@@ -76,11 +76,11 @@ class Discrepancy(Objective):
     real_in_generator_step = True
 
     def discriminator_terms(self, exchange: Exchange) -> Mapping[str, Tensor]:
-        """Return its negative."""
+        """Return its negative, a scalar."""
         return {"discrepancy": -_discrepancy(exchange)}
 
     def generator_terms(self, exchange: Exchange) -> Mapping[str, Tensor]:
-        """Return it."""
+        """Return it, a scalar."""
         return {"discrepancy": _discrepancy(exchange)}
 
 

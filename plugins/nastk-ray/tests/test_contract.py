@@ -1,4 +1,4 @@
-"""Settings and description of the executor; what it promises of candidates needs a cluster."""
+"""What every executor promises, held by this one; candidates go to a cluster of this machine."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 import pytest
 
 from nastk.registry import Component
-from nastk.testing.contracts import ComponentContract
+from nastk.testing.contracts import ExecutorContract
 from nastk_ray import register_components
 
 
-class TestRay(ComponentContract):
-    kind: ClassVar[str] = "executor"
+class TestRay(ExecutorContract):
     settings: ClassVar[Mapping[str, Any]] = {"workers": 2}
     refused = ({"workers": -1}, {"cpus": -1.0}, {"gpus": -1.0})
 

@@ -76,3 +76,12 @@ def test_run_that_fits_no_node_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(executor, "_connect", Small)
     with pytest.raises(ConfigError, match="got a cluster with 8 CPUs and 0 GPUs"):
         executor.size()
+
+
+def test_tasks_that_no_worker_could_do_ask_for_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, flags = parts()
+    executor: Any = assemble(resolve(registry, flags=flags, env={}), registry).search.executor
+    monkeypatch.setattr(executor, "_connect", lambda: pytest.fail("a cluster was asked for"))
+    assert list(executor.map(abs, [-1, 2])) == [1, 2]
+    executor.submit(abs, -3)
+    assert executor.collect() == (-3, 3)

@@ -34,6 +34,9 @@ def choice_gradients(
         choices: choice weights.
         weights: of the same network.
         coefficient: >= 0; 0 is first order.
+
+    Returns:
+        One each, of the same shape as the choice weights.
     """
     if coefficient == 0:
         return _gradients(loss(True), choices)

@@ -72,7 +72,15 @@ class UpCell(nn.Module):
         self.skips = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(index))
 
     def forward(self, x: Tensor, skips: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return what later cells skip from (skips into this cell included), and the output."""
+        """Return what later cells skip from (skips into this cell included), and the output.
+
+        Args:
+            x: ``(N, width, H, W)``.
+            skips: of the earlier cells, likewise, of any side.
+
+        Returns:
+            Both ``(N, width, 2 * H, 2 * W)``.
+        """
         n0, n1 = self.u0(x), self.u1(x)
         n2 = add(self.c0(n0), self.c1(n1))
         for point, skip in zip(self.skips, skips, strict=True):

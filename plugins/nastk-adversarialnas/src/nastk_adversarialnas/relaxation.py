@@ -93,7 +93,7 @@ class ChoiceWeights:
         return list(self.logits.values())
 
     def noise(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return Gumbel draws for every logit; advances the generator once."""
+        """Return Gumbel draws, decision → ``(options + wasted,)``; advances the generator once."""
         sizes = [p.numel() for p in self.logits.values()]
         return dict(zip(self.logits, gumbel(sum(sizes), generator).split(sizes), strict=True))  # type: ignore[no-untyped-call]
 
@@ -121,7 +121,7 @@ class ChoiceWeights:
         return float(torch.stack(shares).mean())
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return copies of the logits."""
+        """Return copies of the logits, decision → ``(options + wasted,)``."""
         return {name: p.detach().clone() for name, p in self.logits.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ import torch
 from nastk.errors import SpaceError, TrialError
 from nastk.gan.optimisers import load_optimiser_state, optimiser_state
 from nastk.nn.choice import Network, build
+from nastk.nn.inspect import training_bytes
 from nastk.nn.snapshot import Snapshot
 from nastk.nn.transfer import transfer
 from nastk.records import Architecture, Budget, Leader, Role
@@ -68,6 +69,12 @@ class AdversarialStrategy(Strategy):
         super().start(search)
         self.space = self._searched(search.space)
         self.randomness = search.randomness.child("adversarialnas")
+
+    def state_bytes(self, search: Search) -> int:
+        """Return the bytes of the supernets' training; choice weights are next to nothing."""
+        other = type(self)(self.config)
+        other.start(search)
+        return training_bytes(other.space, {}, other._discriminator())
 
     def unsupported(self, search: Search) -> str:
         """Return why this space or trainer cannot be searched, else empty."""

@@ -17,7 +17,7 @@ class Survivor:
 
     Attributes:
         choices: of the blocks so far.
-        hidden: state of the LSTM after the last decision.
+        hidden: state of the LSTM after the last decision, ``(1, width)`` each.
         reward: None before it is known; larger is better.
     """
 

@@ -50,6 +50,13 @@ def draw_valid(
     """Return a draw, and the choices of prefix and block together, that keep the space's rules.
 
     Draws against the rules are drawn anew, and after :data:`ATTEMPTS` repaired. Advances ``rng``.
+
+    Args:
+        controller: draws the block.
+        space: whose rules are kept.
+        prefix: choices of the blocks before.
+        hidden: where the LSTM starts, ``(1, width)`` each.
+        rng: a stream of the run.
     """
     for _ in range(ATTEMPTS):
         draw = controller.draw(prefix, hidden, rng)

@@ -24,7 +24,7 @@ class Draw:
         log_probability: scalar, sum over the decisions drawn.
         entropies: ``(n,)`` nats, one per decision drawn; n may be 0.
         logs_of_options: for each of them, the logarithm of its number of options.
-        hidden: state after the last decision, detached.
+        hidden: state after the last decision, ``(1, width)`` each, detached.
     """
 
     choices: Choices
@@ -73,7 +73,7 @@ class Controller(nn.Module):
         return len(self.decoders)
 
     def start(self) -> Hidden:
-        """Return the zero state."""
+        """Return the zero state, ``(1, width)`` each."""
         return torch.zeros(1, self.width), torch.zeros(1, self.width)
 
     def draw(self, prefix: Choices, hidden: Hidden, rng: np.random.Generator) -> Draw:
@@ -81,7 +81,7 @@ class Controller(nn.Module):
 
         Args:
             prefix: choices of the blocks before.
-            hidden: where the LSTM starts.
+            hidden: where the LSTM starts, ``(1, width)`` each.
             rng: a stream of the run.
         """
         choices, x = dict(prefix), torch.zeros(1, self.width)

@@ -56,7 +56,7 @@ class Reinforce:
         return loss.item()
 
     def loss(self, draws: Sequence[Draw], rewards: Sequence[float]) -> Tensor:
-        """Return the loss; moves the baseline."""
+        """Return the loss, a scalar; moves the baseline."""
         bonus = torch.stack([_mean(d.entropies) for d in draws])
         c = self.config.entropy_coefficient
         values = torch.tensor(rewards)

@@ -33,7 +33,7 @@ class Parent:
 
     Attributes:
         choices: of the blocks before.
-        hidden: state of the LSTM.
+        hidden: state of the LSTM, ``(1, width)`` each.
     """
 
     choices: Choices

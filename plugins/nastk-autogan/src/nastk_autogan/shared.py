@@ -34,7 +34,7 @@ class Shared:
         self._search = search
         self._config = config
         self._path = path
-        self._fixed = _discriminator_choices(search)
+        self._fixed = discriminator_choices(search)
         self._training: Training | None = None
         self._policy: DynamicReset | None = None
         self.blocks = 0
@@ -131,7 +131,7 @@ def activate(generator: Network, choices: Choices) -> None:
     generator.activate({**first, **choices})
 
 
-def _discriminator_choices(search: Search) -> dict[str, str]:
+def discriminator_choices(search: Search) -> dict[str, str]:
     """Return choices for the decisions of D: drawn once, from the seed alone."""
     rng = search.randomness.child("autogan/discriminator").numpy("sample")
     if all(d.role == "generator" for d in search.space.decisions):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nastk.errors import NastkError, TrialError
+from nastk.nn.inspect import training_bytes
 from nastk.records import Choices, Leader
 from nastk.search import Search
 from nastk.strategy import StepReport, Strategy
@@ -26,7 +27,7 @@ from nastk_autogan.controller import Controller, Draw
 from nastk_autogan.reinforce import Reinforce
 from nastk_autogan.rewards import Rewards
 from nastk_autogan.sampling import AT_ONCE, Drawn, Parent, Paths, draw_many_valid
-from nastk_autogan.shared import Shared
+from nastk_autogan.shared import Shared, discriminator_choices
 
 PROPOSAL_ATTEMPTS = 20
 """Draws per wanted candidate; a controller that is sure of itself proposes fewer distinct ones."""
@@ -64,6 +65,11 @@ class AutoganStrategy(Strategy):
         self.paths = Paths(search.space, self._draw_paths)
         self.shared = Shared(search, self.config, self.paths.next)
         self._new_controller()
+
+    def state_bytes(self, search: Search) -> int:
+        """Return the bytes of the last stage's networks, which are the largest."""
+        fixed = discriminator_choices(search)
+        return training_bytes(search.space, {}, fixed, averaged=False)
 
     def unsupported(self, search: Search) -> str:
         """Return why this evaluator cannot reward, or this space not be grown; else empty."""

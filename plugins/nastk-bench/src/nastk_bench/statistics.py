@@ -78,7 +78,7 @@ def bootstrap(
     """Return a statistic of all rows and its percentile interval over drawn rows.
 
     Args:
-        statistic: of the indices of some rows.
+        statistic: of the indices ``(size,)`` of some rows.
         size: number of rows.
         draws: samples, always the same ones.
     """
@@ -89,7 +89,7 @@ def bootstrap(
 
 
 def rank_agreement(x: Numbers, y: Numbers, draws: int = DRAWS) -> Interval:
-    """Return tau-b of two rows, with its interval."""
+    """Return tau-b of two rows ``(N,)``, with its interval."""
     a, b = (np.sign(_worst(v)[:, None] - _worst(v)[None, :]).astype(np.float32) for v in (x, y))
 
     def tau(rows: NDArray[np.int64]) -> float:
@@ -111,6 +111,9 @@ def spreads(scores: Numbers) -> tuple[float, float]:
 
     The latter is what is left of the variance of means when the noise in them is taken off.
     Members with a failed training are left out.
+
+    Args:
+        scores: ``(members, seeds)``, NaN where a training failed.
     """
     whole = scores[~np.isnan(scores).any(1)]
     within = float(np.mean(whole.var(1, ddof=1)))
@@ -119,7 +122,12 @@ def spreads(scores: Numbers) -> tuple[float, float]:
 
 
 def reliability(scores: Numbers, seeds: int) -> float:
-    """Return the share of the variance of means over so many seeds that is not noise."""
+    """Return the share of the variance of means over so many seeds that is not noise.
+
+    Args:
+        scores: as for :func:`spreads`, ``(members, seeds)``.
+        seeds: >= 1.
+    """
     within, between = spreads(scores)
     return between**2 / (between**2 + within**2 / seeds)
 

@@ -176,6 +176,10 @@ def synflow(generator: nn.Module, z: Tensor) -> float:
     """Return the log of the sum of weight times gradient, in absolute weights.
 
     Norms are in eval mode, so that the signal keeps its size.
+
+    Args:
+        generator: its parameters are as before at the end.
+        z: ``(N, *input)``, of which only the shape counts.
     """
     generator.eval()
     with _absolute(generator):
@@ -217,6 +221,10 @@ def output_scores(generator: nn.Module, z: Tensor) -> dict[str, float]:
 
     ``output_spread`` is the log of the mean standard deviation of a pixel; ``output_rank`` the
     exponential of the entropy of the images' singular values, 1 to N.
+
+    Args:
+        generator: is put in eval mode.
+        z: ``(N, *input)``.
     """
     generator.eval()
     images = generator(z).flatten(1).double()
@@ -231,7 +239,12 @@ def output_scores(generator: nn.Module, z: Tensor) -> dict[str, float]:
 
 
 def judge_gradient(judge: nn.Module, images: Tensor) -> float:
-    """Return the log of the mean norm of the gradient of D's score by a real image."""
+    """Return the log of the mean norm of the gradient of D's score by a real image.
+
+    Args:
+        judge: is put in training mode.
+        images: ``(N, C, H, W)``.
+    """
     judge.train()
     x = images.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(as_scores(judge(x)).validity.sum(), x)

@@ -28,7 +28,7 @@ from nastk_blockwise.proposals import Limits, Proposals
 from nastk_blockwise.rating import Rater, Rating
 from nastk_blockwise.records import as_trial, pareto
 from nastk_blockwise.second import DiscriminatorPhase
-from nastk_blockwise.workshop import Workshop, default_discriminator
+from nastk_blockwise.workshop import Workshop, default_discriminator, largest_state
 
 _PLAIN = ("unit", "phase", "index", "steps", "candidates", "mutated")
 _ENTRIES = ("beam", "grown", "next", "archive")
@@ -77,6 +77,10 @@ class BlockwiseStrategy(Strategy):
         self.paths = self._fresh_paths()
         self.second = DiscriminatorPhase(self)
         self.units = max(1, space.blocks)
+
+    def state_bytes(self, search: Search) -> int:
+        """Return about the bytes of the largest supernet's training, with what is beside it."""
+        return largest_state(search, self.config)
 
     def unsupported(self, search: Search) -> str:
         """Return why this space or trainer cannot be searched, else empty."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nastk.nn.choice import Network
+from nastk.nn.inspect import training_bytes, weight_bytes
 from nastk.nn.snapshot import Snapshot
 from nastk.nn.transfer import transfer
 from nastk.randomness import Randomness
@@ -13,7 +14,11 @@ from nastk.records import Choices, Role
 from nastk.search import Search
 from nastk.trainer import Pair, Plan, Training
 from nastk_blockwise.beam import Entry
+from nastk_blockwise.config import StrategyConfig
 from nastk_blockwise.growth import FairPaths, trainable
+
+DRAWN = 6
+"""Random beginnings that an estimate is the mean of."""
 
 
 class Workshop:
@@ -108,6 +113,30 @@ class Workshop:
         old = self.build("discriminator", self._choices, streams, saved.blocks)
         transfer(saved.network(self._search.space, like=old), network)
         return network
+
+
+def largest_state(search: Search, config: StrategyConfig) -> int:
+    """Return about the bytes of the largest state: one parent's training, the others' weights.
+
+    Which blocks come first is not known: the mean over some random beginnings is taken.
+    """
+    space, fixed = search.space, default_discriminator(search)
+    rng = search.randomness.child("blockwise/estimate").numpy("draw")
+    drawn = [space.sample(rng).choices for _ in range(DRAWN)]
+    own = config.rating_mode == "inherit"
+
+    def of(unit: int, choices: Choices) -> int:
+        first = unit if own else unit - 1
+        names = [d.name for block in range(first) for d in space.block(block)]
+        made = {name: choices[name] for name in names if name in choices}
+        weights = sum(weight_bytes(space, "generator", made, unit))
+        weights += sum(weight_bytes(space, "discriminator", fixed, unit))
+        parents = config.beam if unit > 1 else 1
+        kept = parents * (config.rate_uniform + config.rate_mutations) if own else parents - 1
+        return training_bytes(space, made, fixed, unit) + kept * weights
+
+    units = range(1, max(1, space.blocks) + 1)
+    return max(sum(of(unit, choices) for choices in drawn) // DRAWN for unit in units)
 
 
 def default_discriminator(search: Search) -> dict[str, str]:

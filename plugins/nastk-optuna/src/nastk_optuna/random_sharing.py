@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nastk.errors import ConfigError, TrialError, nearest
+from nastk.nn.inspect import training_bytes
 from nastk.records import Architecture, Budget, Cost, Leader, Trial, from_json, to_json
 from nastk.search import Search
 from nastk.space import SearchSpace
@@ -83,6 +84,10 @@ class RandomSharingStrategy(Strategy):
         if not opens(search.space, "generator"):
             return f"the generator of space '{search.space.name}' cannot be built as a supernet"
         return ""
+
+    def state_bytes(self, search: Search) -> int:
+        """Return the bytes of the supernet's training."""
+        return training_bytes(_shareable(search), {}, {}, averaged=False)
 
     def fitted(self, steps: float, unit: str) -> Mapping[str, Any]:
         """Return a length of the supernet's training that leaves enough for the ratings."""
