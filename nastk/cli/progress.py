@@ -67,7 +67,7 @@ class Meter:
         if self.share is not None:
             facts.append(f"{self.share:.0%} done")
         if self.left is not None:
-            facts.append(f"{_duration(self.left)} left")
+            facts.append(f"{duration(self.left)} left")
         return facts
 
     def _estimate(self, steps: int) -> None:
@@ -195,7 +195,8 @@ def _is_short(value: Any) -> bool:
     return isinstance(value, (int, float)) or (isinstance(value, str) and 0 < len(value) <= 100)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as a reader says it."""
     whole = int(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,7 +69,11 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(call, quick, tmp_path, monk
     plan = json.loads(result.stdout)
     assert plan["components"]["strategy"] == "toy-random"
     assert plan["candidate"]["codes"]
-    assert "toy-random" in call("run", *quick, "--dry-run").stdout
+    told = call("run", *quick, "--dry-run").stdout
+    assert "toy-random" in told
+    assert re.search(r"candidates × \d+ steps, then \d+ steps: about \d+ s here", told)
+    assert re.search(r"step of 8 images, 1e-06 GMACs, .* s\n.*disk [\d.]+ MB", told)
+    assert "null" not in told
     assert list(tmp_path.iterdir()) == []
 
 
