@@ -182,9 +182,9 @@ def describe(event: Mapping[str, Any]) -> str:
         return f"{event['type']} {event.get(event['type'])}"
     if event.get("type") == "leaders":
         leaders = event.get("leaders") or [{}]
-        return (
-            f"leaders: {len(event.get('leaders') or ())} · best {leaders[0].get('codes', 'none')}"
-        )
+        found, going = event.get("found", 0), event.get("going_on", 0)
+        goes = "goes" if going == 1 else "go"
+        return f"leaders: {found} found, {going} {goes} on · best {leaders[0].get('codes', 'none')}"
     skip = ("schema", "type", "step", "spent", "time", "message")
     words = [str(event.get("message", ""))]
     words += [f"{k} {v}" for k, v in event.items() if k not in skip and _is_short(v)]
