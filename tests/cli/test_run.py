@@ -53,7 +53,8 @@ def test_a_run_without_out_takes_the_first_free_folder(call, quick, tmp_path, mo
 def test_a_folder_with_a_run_is_refused_and_left_alone(call, refuse, quick, tmp_path, bytes_of):
     call("run", *quick, "--out", tmp_path / "a")
     before = bytes_of(tmp_path)
-    assert f"nastk resume {tmp_path / 'a'}" in refuse("run", *quick, "--out", tmp_path / "a")
+    line = refuse("run", *quick, "--out", tmp_path / "a")
+    assert f"finished (look at it with: nastk show {tmp_path / 'a'}" in line
     assert bytes_of(tmp_path) == before
 
 

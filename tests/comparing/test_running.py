@@ -22,7 +22,7 @@ from nastk.comparing.repeating import repeat
 from nastk.comparing.running import Here, complete, followers, run_task, searches, task_of
 from nastk.comparing.store import Store
 from nastk.comparing.tables import PROXY_HEAD, PROXY_TITLE, markdown, proxy_row
-from nastk.errors import ConfigError, DataError, RunFolderError
+from nastk.errors import ConfigError, DataError, PluginError, RunFolderError
 from nastk.registry import Component, Entry, Registry
 from nastk.strategy import StepReport
 from nastk.testing import toys
@@ -409,6 +409,18 @@ def test_a_row_is_repeated_broadly_with_new_seeds_and_its_verdict(
     assert done.lines[1].startswith("seeds 3 to 5: ")
     with pytest.raises(ConfigError, match="expected a label"):
         repeat(bundle, "99", tmp_path / "x", registry)
+
+
+def test_a_row_whose_plugin_is_missing_names_it_and_is_not_run(
+    finished: Store, tmp_path: Path, registry: Registry
+) -> None:
+    bundle, poor = read_bundle(conclude(finished).files[2]), Registry()
+    for entry in registry:
+        if entry.component.name != "toy-growing":
+            poor.add(entry)
+    with pytest.raises(PluginError, match=r"row 'toy-growing': .*no strategy.*\(install nastk-toy"):
+        repeat(bundle, "toy-growing", tmp_path / "r", poor)
+    assert not (tmp_path / "r").exists()
 
 
 def test_winners_and_candidates_are_trained_again_on_the_same_data(finished: Store) -> None:
