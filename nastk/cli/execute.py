@@ -229,12 +229,14 @@ def show_plan(plan: Mapping[str, Any], as_json: bool) -> int:
     if as_json:
         print_json("plan", dict(plan))
     else:
-        rows = [(key, _cell("", v)) for key, v in plan.items() if key != "length" and v not in (None, {})]
-        print_table([("plan", _length_line(plan["length"])), *rows] if plan["length"] else rows)
+        told = {k: v for k, v in plan.items() if k != "length" and v not in (None, {})}
+        rows = [(key, _cell("", value)) for key, value in told.items()]
+        line = _length_line(plan["length"], plan["space"]["size"]) if plan["length"] else ""
+        print_table([("plan", line), *rows] if line else rows)
     return 0
 
 
-def _length_line(length: Mapping[str, Any]) -> str:
+def _length_line(length: Mapping[str, Any], size: int) -> str:
     """Return the work and time of a run, e.g. ``16 candidates × 400 steps, then 1,200 steps``."""
     from nastk.cli.progress import duration
 
@@ -248,7 +250,9 @@ def _length_line(length: Mapping[str, Any]) -> str:
         line = f"{search:,.0f} steps, then " if search else ""
     line += f"{length['final']:,.0f} steps"
     seconds = length["seconds"]
-    return line if seconds is None else f"{line}: about {duration(seconds)} here"
+    line += "" if seconds is None else f": about {duration(seconds)} here"
+    few = candidates is not None and size < candidates
+    return line + (f" (the space has {size:,} architectures; repeats cost nothing)" if few else "")
 
 
 _BYTES = ("generation", "disk", "memory")

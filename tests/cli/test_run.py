@@ -179,6 +179,15 @@ def test_show_tells_result_candidates_and_config(call, quick, tmp_path, bytes_of
     assert bytes_of(tmp_path) == before
 
 
+def test_candidates_that_repeat_each_other_are_told(call, quick, tmp_path):
+    few = (*quick, "--set", "space.blocks=1", "--set", "strategy.candidates=12")
+    assert "the space has 8 architectures" in call("run", *few, "--dry-run").stdout
+    call("run", *few, "--out", tmp_path / "a")
+    text = call("show", tmp_path / "a", "--candidates").stdout
+    repeated = int(re.search(r"remembered +(\d+) candidates", text)[1])
+    assert repeated == len(re.findall(r"remembered from \d+ ", text)) > 0
+
+
 def test_show_tells_rungs_savings_and_whose_weights_a_candidate_began_with(
     call, quick, tmp_path, monkeypatch
 ):
