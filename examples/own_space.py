@@ -13,7 +13,6 @@ class Small(nastk.SearchSpace):
         nastk.Decision("up", ("nearest", "bilinear", "deconv"), kind="up"),
         nastk.Decision("act", ("relu", "leaky", "tanh")),
         nastk.Decision("kernel", ("3", "5"), kind="kernel"),
-        nastk.Decision("judge", ("conv",), role="discriminator"),
     )
 
     def generator(self, pick, blocks=None):

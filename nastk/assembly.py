@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -17,7 +18,7 @@ from attrs import field, frozen
 from nastk.config import Config, parse_budget
 from nastk.config_sources import PASS
 from nastk.device import choose_device, use_threads
-from nastk.errors import PairError
+from nastk.errors import PairError, PluginError
 from nastk.halving import economised, refusal
 from nastk.labels import LabelBook
 from nastk.randomness import Randomness
@@ -215,8 +216,20 @@ class _Maker:
 
     def __call__(self, kind: str, **parts: Any) -> Any:
         component = self.registry.get(kind, getattr(self.config.run, kind)).component
-        return component.load_factory()(self.config.component(kind), **parts)
+        return self._made(component, self.config.component(kind), parts)
 
     def network_pass(self, name: str) -> Any:
         component: Component = self.registry.get("pass", name).component
-        return component.load_factory()(self.config.component(f"{PASS}{name}"))
+        return self._made(component, self.config.component(f"{PASS}{name}"), {})
+
+    def _made(self, component: Component, config: Any, parts: Mapping[str, Any]) -> Any:
+        factory = component.load_factory()
+        try:
+            inspect.signature(factory).bind(config, **parts)
+        except TypeError as error:
+            words = ", ".join(["settings", *(f"{name}=…" for name in parts)])
+            raise PluginError(
+                f"{component.kind} '{component.name}': cannot call '{component.factory}': {error}",
+                f"a {component.kind} is made as factory({words})",
+            ) from None
+        return factory(config, **parts)

@@ -296,7 +296,7 @@ def _assemble(
     kept = {k: g for k, g in given.items() if k in known or not _droppable(k, g, given)}
     for key, value in kept.items():
         if key not in known:
-            raise _unknown(key, value, known, components)
+            raise _unknown(key, value, known, components, layers)
     for layer in layers:
         for section in classes:
             _section(section, layer, known)
@@ -347,7 +347,11 @@ def _droppable(key: str, given: Given, all_given: Mapping[str, Given]) -> bool:
 
 
 def _unknown(
-    key: str, given: Given, known: Mapping[str, Any], components: Mapping[str, Component]
+    key: str,
+    given: Given,
+    known: Mapping[str, Any],
+    components: Mapping[str, Component],
+    layers: Sequence[Mapping[str, Given]] = (),
 ) -> ConfigError | PluginError:
     section, _, name = key.partition(".")
     names = [k.partition(".")[2] for k in known if k.startswith(f"{section}.")]
@@ -355,4 +359,9 @@ def _unknown(
     if given.source:
         return PluginError(f"{given.origin}: {owner} has no setting '{name}'", nearest(name, names))
     what = f"has no setting '{name}'" if names else f"has no settings (got '{name}')"
-    return ConfigError(f"{given.where(key)}: {owner} {what}", nearest(name, names) if names else "")
+    hint = nearest(name, names) if names else ""
+    pick = f"run.{section}"
+    meant = next((x[pick].value for x in layers if key in x and pick in x), None)
+    if meant is not None and meant != components[section].name:
+        hint = f"this section was written for {section} '{meant}'"
+    return ConfigError(f"{given.where(key)}: {owner} {what}", hint)

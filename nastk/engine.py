@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from nastk.assembly import World, assemble, changes, run_document
 from nastk.config import Config
@@ -23,9 +23,10 @@ from nastk.estimate import estimate
 from nastk.events import FanOut, Sink, make_event
 from nastk.executor import InProcess
 from nastk.fixed import FixedStrategy
+from nastk.halving import Halving
 from nastk.pictures import save_sheet
 from nastk.quarantine import Guard, Quarantine
-from nastk.records import Budget, Trial, to_json
+from nastk.records import Budget, Cost, Trial, to_json
 from nastk.registry import Registry
 from nastk.result import Result, result_of, trial_record, trial_values
 from nastk.resuming import (
@@ -42,11 +43,15 @@ from nastk.resuming import (
 from nastk.retention import check_room, thin_out
 from nastk.rundir import Generation, RunFolder, check_free
 from nastk.search import begin, reason_of
-from nastk.stages import OUTSIDE_BUDGET, STAGES, Stage
-from nastk.trainer import Plan
+from nastk.stages import OUTSIDE_BUDGET, STAGES, Stage, final_length, spent_share
+from nastk.strategy import AskTellStrategy, WrappingStrategy
+from nastk.trainer import Plan, Training
 from nastk.workers.following import summon
 
 __all__ = ["Result", "StopRequest", "plan", "resume", "run"]
+
+WARM = 1.0
+"""Seconds below which a first step tells little of the next, and a dry run does a second."""
 
 
 class StopRequest:
@@ -128,7 +133,9 @@ def resume(
 def plan(config: Config, registry: Registry) -> dict[str, Any]:
     """Return what a run would do, having built one candidate and trained it for one step.
 
-    The candidate is drawn at random; of a training it is the architecture that is given.
+    The candidate is drawn at random; of a training it is the architecture that is given. How long
+    the run takes follows from its step, so candidates that cost more or less make it differ; None
+    where the strategy says of its length no more than a budget that it ends within.
 
     Nothing is written.
 
@@ -146,17 +153,20 @@ def plan(config: Config, registry: Registry) -> dict[str, Any]:
         architecture = search.space.sample(child.numpy("sample"))
     candidate: dict[str, Any] = {"codes": search.space.encode(architecture)}
     needs: dict[str, int] = {}
+    length: dict[str, Any] = {}
     try:
         recipe = Plan(phase="plan", horizon=config.final.steps)
         training = begin(search.trainer, search.space, architecture, recipe, child)
-        started = time.perf_counter()
-        cost = training.advance(Budget(1)).cost
-        seconds = time.perf_counter() - started
+        cost, seconds = _one_step(training)
+        if seconds < WARM:
+            seconds = min(seconds, _one_step(training)[1])
         candidate |= {"step": {"images": cost.images, "macs": cost.macs, "seconds": seconds}}
+        length = _length(world, evolve(cost, seconds=seconds))
         needs = asdict(estimate(world, training))
     except RuntimeError as error:
         candidate["problem"] = reason_of(error)
     return {
+        "length": length,
         "components": {e.component.kind: e.component.name for e in world.entries},
         "device": search.device,
         "seed": search.seed,
@@ -169,6 +179,37 @@ def plan(config: Config, registry: Registry) -> dict[str, Any]:
         "candidate": candidate,
         "needs": needs,
     }  # fmt: skip
+
+
+def _one_step(training: Training) -> tuple[Cost, float]:
+    started = time.perf_counter()
+    cost = training.advance(Budget(1)).cost
+    return cost, time.perf_counter() - started
+
+
+def _length(world: World, step: Cost) -> dict[str, Any]:
+    """Return candidates, steps of each and of all, and seconds, at what one step costs."""
+
+    def bought(budget: Budget) -> float:
+        share = spent_share(budget, step)
+        return 1 / share if share else 0.0
+
+    strategy, planned = world.strategy, None
+    asking = strategy.inner if isinstance(strategy, WrappingStrategy) else strategy
+    found: dict[str, Any] = {"candidates": None, "each": None}
+    if isinstance(asking, AskTellStrategy):
+        found = {"candidates": asking.candidates, "each": bought(asking.budget)}
+        planned = found["candidates"] * found["each"]
+    if isinstance(strategy, Halving):
+        planned = float(strategy.schedule.planned())
+    if isinstance(strategy, FixedStrategy):
+        planned = 0.0
+    if world.budget is not None:
+        paid = bought(world.budget)
+        planned = paid if planned is None else min(paid, planned)
+    final = bought(final_length(world)) * world.config.final.leaders
+    seconds = None if planned is None else (planned + final) * step.seconds
+    return found | {"search": planned, "final": final, "seconds": seconds}
 
 
 class _Loop:

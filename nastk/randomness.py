@@ -40,7 +40,11 @@ class Randomness:
         self._scopes: dict[str, dict[str, torch.Tensor]] = {}
 
     def numpy(self, name: str) -> np.random.Generator:
-        """Return the NumPy generator of stream ``name``."""
+        """Return the NumPy generator of stream ``name``.
+
+        The same one every time: it goes on where the last draw left it, also after a resumption.
+        For draws that are the same at every call ask a :meth:`child`, which begins afresh.
+        """
         import numpy as np
 
         if name not in self._numpy:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from attrs import field, frozen
 
-from nastk.errors import PluginError, nearest
+from nastk.errors import ConfigError, PairError, PluginError, nearest
+from nastk.records import Task
+from nastk.space import SearchSpace
 
 if TYPE_CHECKING:
     from nastk.recipes import Recipe
@@ -31,7 +35,9 @@ class Component:
         factory: ``package.module:callable``, imported when used. It is called with the config as
             the only positional argument, and by kind with: space ``task=``; dataset ``seed=``,
             ``device=``; trainer ``dataset=, objective=, passes=, device=``; evaluator
-            ``dataset=, device=``; strategy, objective, executor and pass nothing more.
+            ``dataset=, device=``; strategy, objective, executor and pass nothing more. A space's
+            that does not ask for ``task`` (a class that sets ``input`` and ``decisions``) is
+            called without, and what it makes is given its name and task.
         config: ``package.module:Class``, a frozen attrs class whose module imports no torch;
             field metadata ``help`` describes each field. Empty: no settings.
         summary: one line.
@@ -60,7 +66,10 @@ class Component:
         Raises:
             PluginError: the import path does not lead anywhere, or its import fails.
         """
-        return _load(self, self.factory)
+        found = _load(self, self.factory)
+        if self.kind == "space" and not _asks_for_task(found):
+            return partial(_made_space, found, self.name)
+        return found
 
     def load_config(self) -> type[Any] | None:
         """Import and return the config class, None without settings."""
@@ -131,6 +140,38 @@ class Registry:
         yield from sorted(
             self._entries.values(), key=lambda e: (order[e.component.kind], e.component.name)
         )
+
+
+def fitted(space: SearchSpace, name: str, task: Task) -> SearchSpace:
+    """Return the space with what its author may leave out: name, settings and task.
+
+    Raises:
+        ConfigError: it has no input or no decisions.
+        PairError: it was made for other images than the task's.
+    """
+    for needed in ("input", "decisions"):
+        if not hasattr(space, needed):
+            raise ConfigError(f"space '{name}': your class sets no '{needed}'")
+    built = getattr(space, "task", task)
+    if built.image != task.image:
+        got, wanted = ("x".join(map(str, shape)) for shape in (built.image, task.image))
+        raise PairError(
+            f"space '{name}' makes images of {got}, the data has {wanted}",
+            "set dataset.image_size and dataset.channels, or build the networks for self.task",
+        )
+    space.name, space.task = name, task
+    space.settings = dict(getattr(space, "settings", {}))
+    return space
+
+
+def _asks_for_task(factory: Any) -> bool:
+    parameters = inspect.signature(factory).parameters
+    return "task" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _made_space(maker: Any, name: str, config: Any, *, task: Task) -> SearchSpace:
+    made = maker(config) if inspect.signature(maker).parameters else maker()
+    return fitted(made, name, task)
 
 
 def _load(component: Component, path: str) -> Any:

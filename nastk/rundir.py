@@ -330,6 +330,11 @@ def check_free(path: Path) -> None:
         RunFolderError: it holds a run or anything else.
     """
     if (path / RUN_DOCUMENT).exists():
+        if (path / "best").is_dir():
+            raise RunFolderError(
+                f"{path}: already holds a run, which is finished",
+                f"look at it with: nastk show {path}, or choose another folder with --out",
+            )
         raise RunFolderError(
             f"{path}: already holds a run", f"continue it with: nastk resume {path}"
         )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CANDIDATES",
+    "KNOWN",
     "Memory",
     "Search",
     "begin",
@@ -44,6 +45,9 @@ __all__ = [
     "reason_of",
     "status_of",
 ]
+
+KNOWN = "known from candidate "
+"""Begins the reason of a trial that was answered from memory; the number follows."""
 
 
 @define
@@ -247,7 +251,7 @@ class Search:
     def _recall(self, key: str, number: int) -> Trial:
         known = self.memory.trials[key]
         self.ledger.reused += 1
-        reason = f"known from candidate {known.number}"
+        reason = f"{KNOWN}{known.number}"
         if not known.ok:
             reason = f"{reason}: {known.reason}"
         return evolve(known, number=number, cost=Cost(), reason=reason)

@@ -52,9 +52,11 @@ class Pick(Protocol):
 class SearchSpace(ABC):
     """All architectures of one kind for one task.
 
-    A subclass sets ``name``, ``task``, ``input`` and ``decisions`` in its constructor and writes
+    A subclass sets ``input`` and ``decisions``, on the class or in its constructor, and writes
     ``generator`` and ``discriminator`` once, with a *pick* for every undecided place; the derived
     network, the supernet, the single path and the mixture all come from that one definition.
+    ``name``, ``task`` and ``settings`` are set too by a constructor that takes ``task``; of any
+    other class nastk sets them, before it has a network built.
 
     Attributes:
         name: registered name.

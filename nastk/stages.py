@@ -107,8 +107,10 @@ class SearchStage(Stage):
         """Return the leaders, best first, with some in reserve for those that fail."""
         self.search.executor.close()  # whatever workers hold is free for the training to come
         leaders = self.world.strategy.leaders()
-        self.search.emit("leaders", leaders=[self._told(x) for x in leaders[:LEADERS_TOLD]])
         engine, final = self.world.config.engine, self.world.config.final
+        best = [self._told(x) for x in leaders[:LEADERS_TOLD]]
+        going = min(final.leaders, len(leaders))
+        self.search.emit("leaders", found=len(leaders), going_on=going, leaders=best)
         told = [to_json(x) for x in leaders[: final.leaders + engine.max_failures]]
         kept = self.world.strategy.kept()
         return {"leaders": told} | ({} if kept is None else {"kept": kept})

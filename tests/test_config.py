@@ -216,6 +216,13 @@ def test_a_wrong_value_is_refused_though_a_flag_overrides_it(tmp_path):
         resolved(toml="[space]\nblocks = '1'\n", tmp_path=tmp_path, flags={"space.blocks": "2"})
 
 
+def test_a_section_written_for_another_component_says_so(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("[run]\nspace = 'other-space'\n[space]\nblock = 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"'block' \(this section was written for space 'other"):
+        resolve(make_registry(), file=file, flags={"run.space": "stasgan"}, env={})
+
+
 def test_a_file_that_is_missing_huge_or_no_text_is_refused(tmp_path):
     huge, binary = tmp_path / "huge.toml", tmp_path / "binary.toml"
     huge.write_bytes(b"#" * (1 << 20) + b"##")

@@ -183,8 +183,29 @@ def test_plan_writes_nothing_and_tells_cost_of_a_step(
     assert list(tmp_path.iterdir()) == []
     assert told["components"]["strategy"] == "toy-random"
     assert told["budget"] == {"amount": 10.0, "unit": "steps"}
-    assert (told["candidate"]["step"]["images"], told["candidate"]["step"]["macs"]) == (8, 1000)
+    step, length = told["candidate"]["step"], told["length"]
+    assert (step["images"], step["macs"]) == (8, 1000)
+    assert (length["candidates"], length["each"], length["search"]) == (8, 5, 10)
+    assert length["seconds"] == (10 + length["final"]) * step["seconds"]
     json.dumps(told, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "flags", "search"),
+    [
+        ("toy-random", {}, 40),
+        ("toy-random", {"run.budget": "16images"}, 2),
+        ("toy-random", {"strategy.steps": 4, "search.halving": 2, "search.rungs": 2}, 24),
+        ("toy-growing", {}, None),
+        ("toy-growing", {"run.budget": "7steps"}, 7),
+    ],
+)
+def test_plan_tells_how_long_the_search_is(
+    strategy: str, flags: Mapping[str, Any], search: float | None
+) -> None:
+    length = engine.plan(config(strategy, **flags), toys.registry())["length"]
+    assert length["search"] == search
+    assert (length["seconds"] is None) == (search is None)
 
 
 # -- resume ----------------------------------------------------------------------------------------

@@ -196,6 +196,9 @@ def test_folder_of_a_run_or_of_anything_else_is_not_taken_for_a_new_run(tmp_path
     with pytest.raises(RunFolderError, match=r"already holds a run.*nastk resume"):
         RunFolder.create(tmp_path / "r", {})
     assert content(tmp_path / "r") == before
+    (tmp_path / "r/best").mkdir()
+    with pytest.raises(RunFolderError, match=r"finished \(look at it with: nastk show .*--out"):
+        RunFolder.create(tmp_path / "r", {})
     (tmp_path / "other").mkdir()
     (tmp_path / "other/thesis.tex").write_text("x")
     with pytest.raises(RunFolderError, match="not empty"):

@@ -12,6 +12,7 @@ from nastk.cli.common import (
     flag_options,
     flags_of,
     json_option,
+    one_line,
     print_json,
     print_table,
     say,
@@ -137,7 +138,7 @@ def _usual_folder(plan: Plan) -> Path:
 
 
 def _print(found: Conclusion, folder: Path, as_json: bool) -> None:
-    from nastk.comparing.tables import head, row_of, summary
+    from nastk.comparing.tables import absences, head, row_of, summary
 
     if as_json:
         files = [str(path) for path in found.files]
@@ -146,6 +147,8 @@ def _print(found: Conclusion, folder: Path, as_json: bool) -> None:
     for verdict in found.verdicts:
         click.echo(f"{verdict.name}: {summary(verdict)}\n")
         print_table([head(verdict), *(row_of(row, verdict) for row in verdict.rows)])
+        for line in absences(verdict):
+            click.echo(f"\n{one_line(line)}")
         click.echo()
     met = sum(practice.state == "met" for practice in found.practices)
     rows = [("practices", f"{met} of {len(found.practices)} met")]

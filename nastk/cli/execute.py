@@ -229,8 +229,56 @@ def show_plan(plan: Mapping[str, Any], as_json: bool) -> int:
     if as_json:
         print_json("plan", dict(plan))
     else:
-        print_table((key, shown(value)) for key, value in plan.items())
+        told = {k: v for k, v in plan.items() if k != "length" and v not in (None, {})}
+        rows = [(key, _cell("", value)) for key, value in told.items()]
+        line = _length_line(plan["length"], plan["space"]["size"]) if plan["length"] else ""
+        print_table([("plan", line), *rows] if line else rows)
     return 0
+
+
+def _length_line(length: Mapping[str, Any], size: int) -> str:
+    """Return the work and time of a run, e.g. ``16 candidates × 400 steps, then 1,200 steps``."""
+    from nastk.cli.progress import duration
+
+    candidates, each, search = length["candidates"], length["each"], length["search"]
+    line = "the strategy's own search, then "
+    if candidates:
+        line = f"{candidates:,} candidates × {each:,.0f} steps, then "
+        if search < candidates * each:
+            line = f"{search:,.0f} steps (of {candidates:,} candidates × {each:,.0f}), then "
+    elif search is not None:
+        line = f"{search:,.0f} steps, then " if search else ""
+    line += f"{length['final']:,.0f} steps"
+    seconds = length["seconds"]
+    line += "" if seconds is None else f": about {duration(seconds)} here"
+    few = candidates is not None and size < candidates
+    return line + (f" (the space has {size:,} architectures; repeats cost nothing)" if few else "")
+
+
+_BYTES = ("generation", "disk", "memory")
+_UNITS: Mapping[str, Callable[[Any], str]] = {
+    "images": lambda n: f"{n:,} images",
+    "macs": lambda n: f"{n / 1e9:.3g} GMACs",
+    "seconds": lambda n: f"{n:.2g} s",
+}
+
+
+def _cell(key: str, value: Any) -> str:
+    """Return a value of a plan with its name and unit, a mapping without what is empty."""
+    if key in _UNITS:
+        return _UNITS[key](value)
+    if isinstance(value, Mapping):
+        if set(value) == {"amount", "unit"}:
+            return f"{value['amount']:,.15g} {value['unit']}"
+        text = ", ".join(_cell(k, v) for k, v in value.items() if v not in ("", None))
+        return f"{key} of {text}" if key else text
+    text = f"{value / 2**20:,.1f} MB" if key in _BYTES else _plain(value)
+    return f"{key} {text}" if key else text
+
+
+def _plain(value: Any) -> str:
+    text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
+    return one_line(text)
 
 
 def shown(value: Any) -> str:

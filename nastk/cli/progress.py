@@ -67,7 +67,7 @@ class Meter:
         if self.share is not None:
             facts.append(f"{self.share:.0%} done")
         if self.left is not None:
-            facts.append(f"{_duration(self.left)} left")
+            facts.append(f"{duration(self.left)} left")
         return facts
 
     def _estimate(self, steps: int) -> None:
@@ -182,9 +182,9 @@ def describe(event: Mapping[str, Any]) -> str:
         return f"{event['type']} {event.get(event['type'])}"
     if event.get("type") == "leaders":
         leaders = event.get("leaders") or [{}]
-        return (
-            f"leaders: {len(event.get('leaders') or ())} · best {leaders[0].get('codes', 'none')}"
-        )
+        found, going = event.get("found", 0), event.get("going_on", 0)
+        goes = "goes" if going == 1 else "go"
+        return f"leaders: {found} found, {going} {goes} on · best {leaders[0].get('codes', 'none')}"
     skip = ("schema", "type", "step", "spent", "time", "message")
     words = [str(event.get("message", ""))]
     words += [f"{k} {v}" for k, v in event.items() if k not in skip and _is_short(v)]
@@ -195,7 +195,8 @@ def _is_short(value: Any) -> bool:
     return isinstance(value, (int, float)) or (isinstance(value, str) and 0 < len(value) <= 100)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as a reader says it."""
     whole = int(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -121,6 +121,8 @@ def _print(summary: Mapping[str, Any]) -> None:
         print_ledger({phase: from_json(Cost, c) for phase, c in summary["ledger"].items()})
     if summary["saved"]:
         print_table([("saved", f"{summary['saved']:,} steps of candidates that were ended early")])
+    if summary["reused"]:
+        print_table([("remembered", f"{summary['reused']:,} candidates that were tried before")])
     if summary["rungs"]:
         print_table([_RUNG_HEAD, *map(_rung_row, summary["rungs"])])
     if "trials" in summary:
@@ -147,6 +149,11 @@ def _row(trial: Mapping[str, Any]) -> tuple[str, ...]:
 def _training(trial: Mapping[str, Any]) -> str:
     """Return how long a candidate was trained, and whose weights it began with."""
     budget = trial.get("budget")
+    from nastk.search import KNOWN
+
+    reason = str(trial.get("reason", ""))
+    if reason.startswith(KNOWN):
+        return f"remembered from {reason.removeprefix(KNOWN).partition(':')[0]}"
     words = [f"{budget['amount']:,.15g} {budget['unit']}"] if budget else []
     if trial.get("parent") is not None:
         words.append(f"{trial['inherited']:.0%} of {trial['parent']}")

@@ -65,6 +65,7 @@ def _section(verdict: Verdict, cells: Sequence[Cell], found: Sequence[Foresight]
         "head": tables.head(verdict),
         "fair": [pair for pair in rows if not pair[0].barred],
         "barred": [pair for pair in rows if pair[0].barred],
+        "absences": tables.absences(verdict),
         "scale": drawing.scale_words(verdict.scale),
         "charts": drawing.incumbent_charts(verdict, cells),
         "unit": tables.unit_name(verdict.unit),

@@ -180,6 +180,11 @@ def make_plan(
     parse_budget(asked.budget)
     spaces = (asked.benchmark,) if asked.benchmark else asked.spaces or ("",)
     tables = tuple(_table(asked, registry, space, env, file) for space in spaces)
+    named = [row for table in tables for row in contestants(table.rows)]
+    if named and all(row.absent for row in named):
+        raise ConfigError(
+            "nothing to compare: no strategy that is asked for can work here", named[0].absent
+        )
     return _plan(asked, tables)
 
 
@@ -250,7 +255,7 @@ def _baseline(row: Row, flags: Mapping[str, Any], registry: Registry, asked: Ask
     """Return a row that is always in; the two that a space may refuse then say why."""
     try:
         registry.get("strategy", str(flags["run.strategy"]))
-        config = _row_config(registry, flags, asked)
+        config = _row_config(registry, row.label, flags, asked)
     except (PairError, PluginError) as error:
         if row.role in ("sampling", "search"):
             raise
@@ -294,7 +299,7 @@ def _contestants(
         flags = {**pinned, "run.budget": asked.budget, **own}
         row = Row(label, "contestant", tuned=tuned)
         try:
-            config = _row_config(registry, flags, asked)
+            config = _row_config(registry, label, flags, asked)
         except PairError as error:
             yield evolve(row, absent=error.message)
             continue
@@ -311,14 +316,19 @@ def _settings(label: str, settings: Mapping[str, Any], strategy: str) -> tuple[d
     return {"run.strategy": strategy, **dotted}, tuned
 
 
-def _row_config(registry: Registry, flags: Mapping[str, Any], asked: Asked) -> Config:
+def _row_config(registry: Registry, label: str, flags: Mapping[str, Any], asked: Asked) -> Config:
     """Return a row's configuration, tried with the first seed.
 
     Raises:
+        ConfigError: a setting of the row is unknown or does not fit.
         PairError: its parts cannot work together.
     """
     given = {**flags, "run.seed": asked.seeds[0]}
-    config = resolve(registry, flags=given, env={})
+    try:
+        config = resolve(registry, flags=given, env={})
+    except ConfigError as error:  # the benchmark was resolved before, so it is the row's own
+        said = error.message.removeprefix("flag --set ")
+        raise ConfigError(f"row '{label}': {said}", error.hint) from None
     config = fitted(config, given, registry)
     assemble(config, registry)
     return config

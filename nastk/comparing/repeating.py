@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -13,8 +14,9 @@ from nastk.comparing.planning import Comparison, Plan, Row
 from nastk.comparing.running import complete
 from nastk.comparing.store import Store
 from nastk.comparing.verdicts import Verdict, judge
+from nastk.config import from_json
 from nastk.engine import StopRequest
-from nastk.errors import ConfigError, nearest
+from nastk.errors import ConfigError, PluginError, UserError, nearest
 from nastk.registry import Registry
 
 
@@ -84,6 +86,7 @@ def repeat(
 
     Raises:
         ConfigError: there is no such row.
+        PluginError: a plugin of the row is not installed; says which, and its version then.
         RunFolderError: the folder holds something else.
     """
     table, row = pick(bundle.plan, which)
@@ -94,6 +97,8 @@ def repeat(
         seeds = tuple(range(first, first + len(table.seeds)))
     else:
         seeds = table.seeds
+    for needed in rows:
+        _check(needed, bundle.of(table), registry)
     fresh = tuple(evolve(r, taken={}) for r in rows)
     plan = evolve(bundle.plan, tables=(evolve(table, rows=fresh, seeds=seeds),), trainings=1,
                   proxy=0)  # fmt: skip
@@ -107,6 +112,24 @@ def repeat(
     else:
         same, lines = _bits([c for c in bundle.of(table) if c.row == row.label], new)
     return Repeated(table.name, row.label, broad, whole, same and whole, tuple(lines))
+
+
+def _check(row: Row, cells: Sequence[Cell], registry: Registry) -> None:
+    """Refuse a row whose components are not here, and say what brought them."""
+    try:
+        from_json(row.config, registry)
+    except UserError as error:
+        then = {n: v for cell in cells if cell.row == row.label for n, v in cell.versions.items()}
+        brought = [f"{n} {v}" for n, v in sorted(then.items()) if v and not _installed(n)]
+        hint = f"install {', '.join(brought)}" if brought else error.hint
+        raise PluginError(f"row '{row.label}': {error.message}", hint) from None
+
+
+def _installed(name: str) -> bool:
+    try:
+        return name in ("python", "platform") or bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def _bits(then: Sequence[Cell], now: Sequence[Cell]) -> tuple[bool, list[str]]:

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,8 @@ class Store:
             held = cls.open(path)
             if held.plan.identity != plan.identity:
                 raise RunFolderError(
-                    f"{path}: holds another comparison", "choose another folder with --out"
+                    f"{path}: holds another comparison: {difference(held.plan, plan)}",
+                    "nothing is added to one that was begun: choose another folder with --out",
                 )
             return held
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -104,6 +105,27 @@ class Store:
             cell = self.read(table, file.stem)
             if cell is not None:
                 yield file.stem, cell
+
+
+def difference(held: Plan, asked: Plan) -> str:
+    """Return the first thing in which two plans differ, for a reader."""
+    for name in ("metric", "baselines", "trainings", "proxy", "tolerance"):
+        was, now = getattr(held, name), getattr(asked, name)
+        if was != now:
+            return f"its {name} is {was!r}, got {now!r}"
+    facts: dict[str, Callable[[Comparison], Any]] = {
+        "tables": lambda t: t.name,
+        "seeds": lambda t: list(t.seeds),
+        "budget": lambda t: t.budget,
+        "rows": lambda t: [row.label for row in t.rows],
+        "benchmark": lambda t: t.benchmark,
+    }
+    for name, fact in facts.items():
+        was, now = ([fact(t) for t in plan.tables] for plan in (held, asked))
+        if was != now:
+            was, now = (", ".join(dict.fromkeys(map(str, found))) for found in (was, now))
+            return f"{name} {was}, got {now}"
+    return "a row has other settings"
 
 
 def plan_from(data: dict[str, Any], where: str) -> Plan:

@@ -33,7 +33,7 @@ def head(verdict: Verdict) -> tuple[str, ...]:
 def row_of(row: Judged, verdict: Verdict) -> tuple[str, ...]:
     """Return one row of a table."""
     if row.absent:
-        return (row.label, f"left out: {row.absent}", *[""] * 8)
+        return (row.label, "left out", *[""] * 8)
     standing = row.standing
     return (
         row.label,
@@ -77,12 +77,18 @@ def markdown(verdicts: Sequence[Verdict], foresights: Mapping[str, Sequence[Fore
     for verdict in verdicts:
         parts += [f"## {verdict.name}\n", f"{summary(verdict)}\n"]
         parts.append(_markdown_table(head(verdict), [row_of(r, verdict) for r in verdict.rows]))
-        told = [f"* {r.label}: {p.text}" for r in verdict.rows for p in r.problems]
+        told = [f"* {line}" for line in absences(verdict)]
+        told += [f"* {r.label}: {p.text}" for r in verdict.rows for p in r.problems]
         parts += ["", *told, ""] if told else [""]
         proxies = [proxy_row(found) for found in foresights.get(verdict.name, ())]
         if proxies:
             parts += [f"### {PROXY_TITLE}\n", _markdown_table(PROXY_HEAD, proxies), ""]
     return "\n".join(parts)
+
+
+def absences(verdict: Verdict) -> list[str]:
+    """Return a line for every row that was left out, with the reason."""
+    return [f"{row.label} was left out: {row.absent}" for row in verdict.rows if row.absent]
 
 
 def summary(verdict: Verdict) -> str:

@@ -15,12 +15,12 @@ import attrs
 from attrs import field, frozen
 
 from nastk.dataset import Dataset
-from nastk.errors import ConfigError, PairError
+from nastk.errors import ConfigError
 from nastk.evaluator import Evaluator
 from nastk.executor import Executor
 from nastk.objective import Objective
 from nastk.records import Task
-from nastk.registry import OWN_CODE, Component, Entry, Registry
+from nastk.registry import OWN_CODE, Component, Entry, Registry, fitted
 from nastk.space import SearchSpace
 from nastk.strategy import Strategy
 from nastk.trainer import Trainer
@@ -72,7 +72,7 @@ class OwnComponent(Component):
                 f"nastk.{expected.__name__}"
             )
         if isinstance(made, SearchSpace):
-            return _fitted(made, self.name, parts["task"])
+            return fitted(made, self.name, parts["task"])
         return made
 
 
@@ -185,20 +185,3 @@ def _annotated(thing: Any, interface: type[Any]) -> type[Any] | None:
     except (StopIteration, ValueError, TypeError, NameError):
         return None
     return found if inspect.isclass(found) and attrs.has(found) and found is not Task else None
-
-
-def _fitted(space: SearchSpace, name: str, task: Task) -> SearchSpace:
-    """Return the space with what its author may leave out: name, settings and task."""
-    for needed in ("input", "decisions"):
-        if not hasattr(space, needed):
-            raise ConfigError(f"space '{name}': your class sets no '{needed}'")
-    built = getattr(space, "task", task)
-    if built.image != task.image:
-        got, wanted = ("x".join(map(str, shape)) for shape in (built.image, task.image))
-        raise PairError(
-            f"space '{name}' makes images of {got}, the data has {wanted}",
-            "set dataset.image_size and dataset.channels, or build the networks for self.task",
-        )
-    space.name, space.task = name, task
-    space.settings = dict(getattr(space, "settings", {}))
-    return space

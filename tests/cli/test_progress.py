@@ -125,7 +125,9 @@ def test_the_bar_shows_events_and_gives_the_terminal_back(monkeypatch):
 
 def test_an_event_of_any_type_becomes_one_line():
     assert describe({"type": "odd", "message": "a", "n": 3, "list": [1]}) == "odd: a · n 3"
-    leaders = {"type": "leaders", "leaders": [{"codes": "1 2"}, {"codes": "0 2"}]}
-    assert describe(leaders) == "leaders: 2 · best 1 2"
-    assert describe({"type": "leaders", "leaders": []}) == "leaders: 0 · best none"
+    best = [{"codes": "1 2"}, {"codes": "0 2"}]
+    leaders = {"type": "leaders", "found": 12, "going_on": 1, "leaders": best}
+    assert describe(leaders) == "leaders: 12 found, 1 goes on · best 1 2"
+    nobody = {"type": "leaders", "found": 0, "going_on": 0, "leaders": []}
+    assert describe(nobody) == "leaders: 0 found, 0 go on · best none"
     assert describe({"type": "folder", "folder": "runs/a"}) == "folder runs/a"

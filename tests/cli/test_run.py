@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,7 +53,8 @@ def test_a_run_without_out_takes_the_first_free_folder(call, quick, tmp_path, mo
 def test_a_folder_with_a_run_is_refused_and_left_alone(call, refuse, quick, tmp_path, bytes_of):
     call("run", *quick, "--out", tmp_path / "a")
     before = bytes_of(tmp_path)
-    assert f"nastk resume {tmp_path / 'a'}" in refuse("run", *quick, "--out", tmp_path / "a")
+    line = refuse("run", *quick, "--out", tmp_path / "a")
+    assert f"finished (look at it with: nastk show {tmp_path / 'a'}" in line
     assert bytes_of(tmp_path) == before
 
 
@@ -68,7 +70,11 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(call, quick, tmp_path, monk
     plan = json.loads(result.stdout)
     assert plan["components"]["strategy"] == "toy-random"
     assert plan["candidate"]["codes"]
-    assert "toy-random" in call("run", *quick, "--dry-run").stdout
+    told = call("run", *quick, "--dry-run").stdout
+    assert "toy-random" in told
+    assert re.search(r"candidates × \d+ steps, then \d+ steps: about \d+ s here", told)
+    assert re.search(r"step of 8 images, 1e-06 GMACs, .* s\n.*disk [\d.]+ MB", told)
+    assert "null" not in told
     assert list(tmp_path.iterdir()) == []
 
 
@@ -171,6 +177,15 @@ def test_show_tells_result_candidates_and_config(call, quick, tmp_path, bytes_of
     found = json.loads(call("show", tmp_path / "a", "--candidates", "--json").stdout)
     assert (found["status"], found["candidates"], len(found["trials"])) == ("finished", 4, 4)
     assert bytes_of(tmp_path) == before
+
+
+def test_candidates_that_repeat_each_other_are_told(call, quick, tmp_path):
+    few = (*quick, "--set", "space.blocks=1", "--set", "strategy.candidates=12")
+    assert "the space has 8 architectures" in call("run", *few, "--dry-run").stdout
+    call("run", *few, "--out", tmp_path / "a")
+    text = call("show", tmp_path / "a", "--candidates").stdout
+    repeated = int(re.search(r"remembered +(\d+) candidates", text)[1])
+    assert repeated == len(re.findall(r"remembered from \d+ ", text)) > 0
 
 
 def test_show_tells_rungs_savings_and_whose_weights_a_candidate_began_with(

@@ -22,7 +22,7 @@ from nastk.comparing.repeating import repeat
 from nastk.comparing.running import Here, complete, followers, run_task, searches, task_of
 from nastk.comparing.store import Store
 from nastk.comparing.tables import PROXY_HEAD, PROXY_TITLE, markdown, proxy_row
-from nastk.errors import ConfigError, DataError, RunFolderError
+from nastk.errors import ConfigError, DataError, PluginError, RunFolderError
 from nastk.registry import Component, Entry, Registry
 from nastk.strategy import StepReport
 from nastk.testing import toys
@@ -101,11 +101,17 @@ def test_the_rungs_of_halving_are_fitted_to_the_budget(planned: Make) -> None:
 
 
 def test_a_contestant_that_cannot_work_there_is_left_out_and_says_why(planned: Make) -> None:
-    rows = {"shy": {"strategy": "toy-growing", "complain": "too bright"}}
+    rows = {"toy-growing": {}, "shy": {"strategy": "toy-growing", "complain": "too bright"}}
     row = planned(rows=rows).tables[0].rows[-1]
     assert (row.label, "too bright" in row.absent) == ("shy", True)
-    with pytest.raises(ConfigError, match="nothing to compare"):
-        planned(rows=rows, baselines=False)
+    for more in ({}, {"baselines": False}):
+        with pytest.raises(ConfigError, match=r"nothing to compare.*too bright"):
+            planned(rows={"shy": rows["shy"]}, **more)
+
+
+def test_a_wrong_setting_is_told_with_the_row_that_it_stands_in(planned: Make) -> None:
+    with pytest.raises(ConfigError, match=r"^row 'mine': .*setps.*steps"):
+        planned(rows={"mine": {"strategy": "toy-random", "setps": 5}})
 
 
 def test_the_rows_of_the_baselines_hold_their_settings(planned: Make) -> None:
@@ -207,8 +213,16 @@ def test_a_folder_belongs_to_one_comparison(
     tmp_path: Path, planned: Make, registry: Registry
 ) -> None:
     Store.make(tmp_path / "a", planned())
-    with pytest.raises(RunFolderError, match="another comparison"):
-        Store.make(tmp_path / "a", planned(budget="41steps"))
+    rows = {"toy-growing": {"chunk": 3}}
+    for changed, told in (
+        ({"seeds": (0, 1, 2, 3)}, r"seeds \[0, 1, 2\], got \[0, 1, 2, 3\]"),
+        ({"budget": "41steps"}, "budget 40steps, got 41steps"),
+        ({"trainings": 2}, "trainings is 1, got 2"),
+        ({"rows": {**rows, "b": {"strategy": "toy-growing"}}}, "'toy-growing', 'b'"),
+        ({"rows": rows}, "other settings"),
+    ):
+        with pytest.raises(RunFolderError, match=f"another comparison: .*{told}"):
+            Store.make(tmp_path / "a", planned(**changed))
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x").write_text("")
     with pytest.raises(RunFolderError, match="not empty"):
@@ -395,6 +409,18 @@ def test_a_row_is_repeated_broadly_with_new_seeds_and_its_verdict(
     assert done.lines[1].startswith("seeds 3 to 5: ")
     with pytest.raises(ConfigError, match="expected a label"):
         repeat(bundle, "99", tmp_path / "x", registry)
+
+
+def test_a_row_whose_plugin_is_missing_names_it_and_is_not_run(
+    finished: Store, tmp_path: Path, registry: Registry
+) -> None:
+    bundle, poor = read_bundle(conclude(finished).files[2]), Registry()
+    for entry in registry:
+        if entry.component.name != "toy-growing":
+            poor.add(entry)
+    with pytest.raises(PluginError, match=r"row 'toy-growing': .*no strategy.*\(install nastk-toy"):
+        repeat(bundle, "toy-growing", tmp_path / "r", poor)
+    assert not (tmp_path / "r").exists()
 
 
 def test_winners_and_candidates_are_trained_again_on_the_same_data(finished: Store) -> None:

@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 
 from nastk.comparing.cells import Bill, Cell
+from nastk.comparing.tables import markdown
 from nastk.comparing.verdicts import (
     ITSELF,
     NO_BASELINE,
@@ -231,3 +232,12 @@ def test_the_same_cells_give_the_same_numbers() -> None:
     made = cells(clever=8.0)
     assert verdict(made, "clever") == verdict(made, "clever")
     assert verdict(made, "clever").benchmark == BENCHMARK
+
+
+def test_a_row_that_was_left_out_says_why_below_the_table() -> None:
+    made = table("shy")
+    absent = evolve(made, rows=(*made.rows[:-1], evolve(made.rows[-1], absent="too bright")))
+    verdict = judge(plan_of(absent), absent, cells())
+    text = markdown([verdict], {})
+    assert "| shy | left out |  |" in text
+    assert text.count("* shy was left out: too bright\n") == text.count("too bright") == 1

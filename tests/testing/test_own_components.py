@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 import pytest
 
 from nastk.builtin import register_components
+from nastk.errors import PluginError
+from nastk.records import Decision, InputSpec
 from nastk.registry import Component
+from nastk.space import SearchSpace
 from nastk.testing import tiny
 from nastk.testing.contracts import (
     ComponentContract,
@@ -23,7 +26,7 @@ from nastk.testing.contracts import (
     TrainerContract,
 )
 from nastk.testing.laws import ChoiceLaws
-from nastk.testing.workbench import registry
+from nastk.testing.workbench import registry, world
 
 OWN = {(c.kind, c.name): c for c in register_components()}
 
@@ -186,3 +189,35 @@ def test_every_own_component_is_held_to_the_suite_of_its_kind() -> None:
 def test_suites_of_spaces_hold_the_laws_of_choices() -> None:
     assert issubclass(SpaceContract, ChoiceLaws)
     assert tiny.TinySpace.name == "tiny"
+
+
+class Bare(SearchSpace):
+    """As the tutorial writes one: no constructor, no name, no task."""
+
+    input = InputSpec("latent", (4,))
+    decisions = (Decision("act", ("relu", "tanh")),)
+
+    def generator(self, pick: Any, blocks: int | None = None) -> Any:
+        raise NotImplementedError
+
+    def discriminator(self, pick: Any, blocks: int | None = None) -> Any:
+        raise NotImplementedError
+
+
+def bare_strategy() -> None:
+    """Take no settings, which is the mistake."""
+
+
+def test_a_class_that_only_sets_its_decisions_is_a_spaces_factory() -> None:
+    made = Component(kind="space", name="bare", factory=f"{__name__}:Bare", summary="one decision")
+    found = world(made).search.space
+    assert (found.name, found.settings) == ("bare", {})
+    assert found.task.image == world().search.task.image
+    assert not hasattr(Bare, "task")
+
+
+def test_a_factory_that_cannot_be_called_is_told_how_it_would_be() -> None:
+    path = f"{__name__}:bare_strategy"
+    made = Component(kind="strategy", name="bare", factory=path, summary="takes no settings")
+    with pytest.raises(PluginError, match=r"'bare': cannot call .* as factory\(settings\)"):
+        world(made)

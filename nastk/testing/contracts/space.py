@@ -116,6 +116,12 @@ class SpaceContract(ComponentContract, ChoiceLaws):
                 assert scores.classes is not None, "the task asks for class outputs"
                 assert scores.classes.shape == (2, space.task.class_logits)
 
+    def test_every_decision_is_asked_for(self, space: SearchSpace) -> None:
+        """One that no network asks for is searched in vain."""
+        supernets = [build(space, role, {}) for role in ROLES]
+        asked = {d for net in supernets for d in (*net.selection.options, *net.choices)}
+        assert {d.name for d in space.decisions} <= asked, "a decision shapes no network"
+
     def test_every_prefix_of_blocks_makes_images(self, space: SearchSpace) -> None:
         """The first k blocks are a complete network, of the image that ``prefix_task`` says."""
         architecture = self.sampled(space)[0]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any, ClassVar, NamedTuple
 
+import pytest
 from attrs import evolve
 
 from nastk.assembly import World
-from nastk.errors import PairError
+from nastk.errors import PairError, UserError
 from nastk.records import Cost, Leader, canonical_json, from_json, to_json
 from nastk.registry import Component
 from nastk.search import Search
+from nastk.settings import settings_of
 from nastk.strategy import Strategy
 from nastk.testing.contracts.component import ComponentContract, one_line
 from nastk.testing.pretend_cuda import pretend_cuda
-from nastk.testing.tiny import fails
+from nastk.testing.tiny import TinyEvaluator, fails
 from nastk.testing.workbench import (
     Meter,
     differences,
@@ -168,6 +170,23 @@ class StrategyContract(ComponentContract):
         ]
         first, second = ([_prints(w.strategy), _proposals(w.strategy)] for w in ends)
         assert first == second
+
+    def test_a_setting_metric_may_name_one_to_be_maximised(self, component: Component) -> None:
+        """It is searched like its negative is; a metric that nothing measures is refused."""
+        cls = component.load_config()
+        names = {s.name for s in settings_of(cls)} if cls else set()
+        if "metric" not in names or not isinstance(
+            self.world(component).search.evaluator, TinyEvaluator
+        ):
+            return
+        with pytest.raises(UserError) as caught:
+            self.world(component, **{"strategy.metric": "raitng"})
+        one_line(caught.value)
+        low, high = (  # the tiny evaluator's score, and its negative
+            self.finished(self.begun(component, **{"strategy.metric": name})).strategy
+            for name in ("rating", "extractor_is")
+        )
+        assert [_prints(low), _proposals(low)] == [_prints(high), _proposals(high)]
 
     def test_frozen_decisions_stay_frozen(self, component: Component) -> None:
         """First the last decision is made and the rest searched, then the reverse."""

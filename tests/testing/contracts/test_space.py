@@ -26,6 +26,12 @@ class NamedTwice(TinySpace):
         self.decisions = (*self.decisions[:3], Decision("cell0.op", ("conv", "thin")))
 
 
+class Unasked(TinySpace):
+    def __init__(self, config: None = None, *, task: Any) -> None:
+        super().__init__(config, task=task)
+        self.decisions = (Decision("cell0.mood", ("sad", "glad")), *self.decisions)
+
+
 class Unreadable(TinySpace):
     def encode(self, architecture: Architecture) -> str:
         return super().encode(architecture).replace("1", "0").replace("2", "0")
@@ -140,6 +146,7 @@ class TwoWeights(TinySpace):
     ("a_narrowed_space_is_a_space", Narrows),
     ("networks_have_the_shapes_of_the_task", Bright),
     ("networks_have_the_shapes_of_the_task", Classless),
+    ("every_decision_is_asked_for", Unasked),
     ("every_prefix_of_blocks_makes_images", PrefixesOfOneSize),
     ("gradients_reach_both_networks", Frozen),
     ("networks_draw_from_the_scope_they_are_built_in", Scatters),

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from attrs import field, frozen
 
 from nastk.records import Architecture, Budget, Leader
 from nastk.strategy import AskTellStrategy, StepReport
 from nastk.testing.contracts import StrategyContract
 from nastk.testing.tiny import TinySpace
 from nastk.trainer import Plan
-from tests.testing.contracts.conftest import cases, caught, component
+from tests.testing.contracts.conftest import cases, caught, component, law
 
 
 class Coin(AskTellStrategy):
@@ -155,3 +156,37 @@ class Endless(Coin):
 )
 def test_faults_of_strategies_are_caught(name: str, factory: type) -> None:
     caught(StrategyContract, name, component("strategy", factory))
+
+
+@frozen
+class Scored:
+    metric: str = field(default="rating", metadata={"help": "what is to be improved"})
+
+
+class Aimless(Coin):
+    def __init__(self, config: Scored) -> None:
+        super().__init__()
+        self.objectives = {config.metric: "minimise"}
+
+
+class Aimed(Aimless):
+    def unsupported(self, search: Any) -> str:
+        known, name = search.evaluator.metrics, next(iter(self.objectives))
+        self.objectives = {name: known.get(name, "minimise")}
+        return "" if name in known else f"nothing measures {name}"
+
+
+class MaximisesNothing(Aimed):
+    def unsupported(self, search: Any) -> str:
+        problem = super().unsupported(search)
+        self.objectives = dict.fromkeys(self.objectives, "minimise")
+        return problem
+
+
+@cases(
+    ("a_setting_metric_may_name_one_to_be_maximised", Aimless),
+    ("a_setting_metric_may_name_one_to_be_maximised", MaximisesNothing),
+)
+def test_strategies_that_take_a_metric_wrongly_are_caught(name: str, factory: type) -> None:
+    law(StrategyContract, name, component("strategy", Aimed, Scored))
+    caught(StrategyContract, name, component("strategy", factory, Scored))
