@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
+from nastk.errors import ConfigError
+
 if TYPE_CHECKING:
     from nastk.assembly import World
 
@@ -161,3 +163,20 @@ def in_a_process(program: Program, stopped: Callable[[], bool], **env: str) -> E
                 child.terminate()
     how = f"its process ended with {child.returncode}"
     return Ended(child.returncode, (said.strip().splitlines() or [how])[-1])
+
+
+def check_lent(name: str, device: str) -> None:
+    """Refuse a device by its number, where programs see only the one that they are lent.
+
+    Args:
+        name: of the executor that lends.
+        device: in the words of ``run.device``.
+
+    Raises:
+        ConfigError: it has another number than 0.
+    """
+    if device not in ("auto", "cpu", "cuda", "cuda:0"):
+        raise ConfigError(
+            f"executor '{name}': got device '{device}', but every cell sees its own as 'cuda:0'",
+            "use --device cuda",
+        )

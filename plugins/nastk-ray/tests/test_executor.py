@@ -82,67 +82,57 @@ def site(folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "NASTK_PLUGINS": "nastk-toys,nastk-ray"}
 
 
-@pytest.fixture(scope="module")
-def survived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A folder with ``run`` and ``comparison`` that lost a head, a node and a worker; what it said.
-
-    One test is not to wait for clusters that another one has started.
-    """
-    folder = tmp_path_factory.mktemp("cluster")
-    (folder / "comparison.toml").write_text(COMPARISON)
-    command = [sys.executable, str(SCRIPT), str(folder / "run")]
-    around: dict[str, Any] = {"capture_output": True, "text": True, "check": False, "cwd": folder,
-                              "env": site(folder / "site")}  # fmt: skip
+def test_run_survives_its_head_by_resuming_a_node_without_and_cells_their_worker(
+    tmp_path: Path,
+) -> None:
+    """One test, for there are to be no more clusters than two."""
+    (tmp_path / "comparison.toml").write_text(COMPARISON)
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "run")]
+    around: dict[str, Any] = {"capture_output": True, "text": True, "check": False,
+                              "cwd": tmp_path, "env": site(tmp_path / "site")}  # fmt: skip
     first = subprocess.run([*command, "head"], **around)
     assert "killing" in first.stdout, first.stderr[-2000:]
     assert first.returncode != 0
-    told = len(list(RunFolder.open(folder / "run").read("candidates")))
+    told = len(list(RunFolder.open(tmp_path / "run").read("candidates")))
     assert 0 < told < 12
     second = subprocess.run([*command, "node", "comparison.toml"], **around)
     assert second.returncode == 0, second.stderr[-2000:]
-    return folder, second.stdout + second.stderr
+    cells, _, run = second.stdout.partition("compared: 0\n")
+    assert "killing\n" in run
+    assert "is tried again" in run
+    check_run(tmp_path)
+    assert second.stderr.count("its worker was lost") == 1
+    check_cells(tmp_path, cells.partition("killing toy-random-")[2].strip())
 
 
-def test_run_survives_its_head_by_resuming_and_a_node_without(
-    survived: tuple[Path, str], tmp_path: Path
-) -> None:
-    folder, said = survived
-    assert "killing\n" in said
-    assert "is tried again" in said.rpartition("killing\n")[2]
+def check_run(folder: Path) -> None:
+    """Hold the run that lost head and node against one that lost nothing."""
     registry, flags = parts()
     alone = {k: v for k, v in flags.items() if not k.startswith("executor.")}
     quick = {**alone, "run.executor": "toy", "trainer.pause": 0}
-    engine.run(resolve(registry, flags=quick, env={}), registry, tmp_path / "alone")
-    assert comparable(folder / "run") == comparable(tmp_path / "alone")
+    engine.run(resolve(registry, flags=quick, env={}), registry, folder / "alone")
+    assert comparable(folder / "run") == comparable(folder / "alone")
 
 
-def test_cells_of_a_comparison_survive_a_worker_and_are_those_of_one_process(
-    survived: tuple[Path, str], tmp_path: Path
-) -> None:
-    folder, said = survived
+def check_cells(folder: Path, killed: str) -> None:
+    """Hold the cells, of which the one of seed ``killed`` lost a worker, against one process's."""
     registry, _ = parts()
     asked = from_toml(folder / "comparison.toml")
     quick = {**asked.common, "trainer.pause": 0}
     plan = make_plan(evolve(asked, common=quick, baselines=False), registry, env={})
-    alone = Store.make(tmp_path / "alone", plan)
-    assert complete(alone, registry, 1, print)
-    cells = folder / "comparison"
-    assert "compared: 0" in said
-    assert said.count("its worker was lost") == 1
-    killed = said.partition("killing toy-random-")[2].partition("\n")[0]
+    stores = Store.open(folder / "comparison"), Store.make(folder / "quick", plan)
+    assert complete(stores[1], registry, 1, print)
     for seed in ("seed0", "seed1"):
-        runs = [place / "toy/runs" / f"toy-random-{seed}" for place in (cells, alone.path)]
-        assert comparable(runs[0]) == comparable(runs[1])
-        held, one = (
-            store.read(store.plan.tables[0], f"toy-random-{seed}")
-            for store in (Store.open(cells), alone)
-        )
-        assert held is not None
+        name = f"toy-random-{seed}"
+        runs = [comparable(store.run_folder(plan.tables[0], name)) for store in stores]
+        assert runs[0] == runs[1]
+        cell, one = (store.read(plan.tables[0], name) for store in stores)
+        assert cell is not None
         assert one is not None
-        assert (held.codes, held.metrics) == (one.codes, one.metrics)
-        assert held.bill.final.steps == one.bill.final.steps == 15
-        assert held.bill.phases["candidates"].steps == one.bill.phases["candidates"].steps
-        assert (held.bill.repeated.steps > 0) == (seed == killed)
+        assert (cell.codes, cell.metrics) == (one.codes, one.metrics)
+        assert cell.bill.search.steps == one.bill.search.steps > 0
+        assert cell.bill.final.steps == one.bill.final.steps == 15
+        assert (cell.bill.repeated.steps > 0) == (seed == killed)
 
 
 def parts() -> tuple[Any, dict[str, Any]]:

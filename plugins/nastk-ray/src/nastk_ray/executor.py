@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from nastk.errors import ConfigError, NastkError, RunFolderError
-from nastk.executor import LOOK, Ended, Program
+from nastk.executor import LOOK, Ended, Program, check_lent
 from nastk.workers.crew import Crew, Letter
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 WAIT = 5.0
 """Seconds between looks whether the head still answers."""
 PATIENCE = 15.0
-"""Seconds without an answer after which the head is lost; after 60 Ray itself ends all processes."""
+"""Seconds without an answer after which the head is lost; Ray ends all processes after 60."""
 PARTING = 25.0
 """Seconds that programs then have to commit and end."""
 
@@ -79,11 +79,7 @@ class RayExecutor(Crew):
             ConfigError: the cluster cannot be reached, not even one program fits, or the device
                 has a number, of which Ray decides.
         """
-        if device not in ("auto", "cpu", "cuda", "cuda:0"):
-            raise ConfigError(
-                f"executor 'ray': got device '{device}', but a GPU that Ray lends is 'cuda:0'",
-                "use --device cuda",
-            )
+        check_lent(self.name, device)
         room = self._room(self._gpus(device))
         return self.settings.workers or room
 
