@@ -245,7 +245,7 @@ class RayExecutor(Crew):
     def _connect(self) -> Any:
         """Return Ray, connected: to what the process is connected to already, or as set."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # Ray asks for a decision here: workers without GPUs are not to see any.
+        # Ray asks for a decision here: workers that claim no GPU are told which device is theirs.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
 
