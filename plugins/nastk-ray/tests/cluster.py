@@ -19,8 +19,10 @@ import nastk_ray
 from nastk import engine
 from nastk.cli import cli
 from nastk.config import resolve
+from nastk.errors import NastkError
 from nastk.registry import Entry, Registry
 from nastk.testing import toys
+from nastk_ray import executor
 
 FLAGS: dict[str, Any] = {
     **toys.FLAGS,
@@ -36,7 +38,7 @@ MEMORY = 80 * 2**20
 ENVIRONMENT = {
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "1",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
 }
 
 
@@ -115,6 +117,7 @@ def main(folder: Path, fault: str, *files: str) -> None:
         "node": lambda: cluster.remove_node(other, allow_graceful=False),
     }
     os.environ["RAY_ADDRESS"] = cluster.address
+    executor.WAIT = executor.PATIENCE = 2.0
     for file in files:
         compare(file)
     sinks = [Watch(faults[fault])]
@@ -127,4 +130,7 @@ def main(folder: Path, fault: str, *files: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    try:
+        main(Path(sys.argv[1]), *sys.argv[2:])
+    except NastkError as error:  # Ray's own hook for what nobody catches asks the head first
+        sys.exit(str(error))

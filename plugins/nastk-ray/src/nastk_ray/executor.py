@@ -63,6 +63,8 @@ class RayExecutor(Crew):
         super().__init__(settings)
         self._hands: list[Hand] = []
         self._own = False
+        self._headless = False
+        self._looked = time.monotonic()
 
     def size(self) -> int:
         """Connect, and return how many workers the cluster has room for, or as set.
@@ -131,9 +133,9 @@ class RayExecutor(Crew):
         while True:
             patience = WAIT if left is None else min(WAIT, left)
             done, _ = ray.wait(list(first), num_returns=1, timeout=patience)
+            self._look()
             if done:
                 return self._opened(first[done[0]])
-            self._check_head()
             if left is not None:
                 left -= patience
                 if left <= 0:
@@ -147,6 +149,7 @@ class RayExecutor(Crew):
     def close(self) -> None:
         """Dismiss all workers, and end the cluster if it was started for this run alone."""
         super().close()
+        self._headless = False
         if self._own:
             import ray
 
@@ -154,6 +157,8 @@ class RayExecutor(Crew):
             self._own = False
 
     def _kill(self, actor: Any) -> None:
+        if self._headless:
+            return  # Ray would ask the head, and wait
         with contextlib.suppress(Exception):  # Ray may be gone, or the actor already
             self._connect().kill(actor)
 
@@ -201,21 +206,29 @@ class RayExecutor(Crew):
         """
         import ray
 
-        asked, look = False, time.monotonic() + WAIT
+        asked = False
         while not ray.wait([owed], timeout=LOOK)[0]:
             if stopped() and not asked:
                 asked = True
                 if not ray.wait([stage.end.remote()], timeout=WAIT)[0]:
                     return False
-            if time.monotonic() > look:
-                look = time.monotonic() + WAIT
-                try:
-                    self._check_head()
-                except NastkError:  # the program is asked itself, without the head
-                    ray.wait([stage.end.remote()], timeout=WAIT)
-                    ray.wait([owed], timeout=PARTING)
-                    raise
+            try:
+                self._look()
+            except NastkError:  # the program is asked itself, without the head
+                ray.wait([stage.end.remote()], timeout=WAIT)
+                ray.wait([owed], timeout=PARTING)
+                raise
         return True
+
+    def _look(self) -> None:
+        """Check the head now and then: workers answer without it, for a while.
+
+        Raises:
+            NastkError: it does not answer.
+        """
+        if time.monotonic() > self._looked + WAIT:
+            self._check_head()
+            self._looked = time.monotonic()
 
     def _check_head(self) -> None:
         """Wait for the head of the cluster for a while.
@@ -234,6 +247,7 @@ class RayExecutor(Crew):
                 socket.create_connection((host, int(port)), timeout=WAIT).close()
             except OSError as error:
                 if time.monotonic() > until:
+                    self._headless = True
                     raise NastkError(
                         f"the head of the Ray cluster does not answer: {error.strerror or error}",
                         "start it again, then 'nastk resume FOLDER', or the same 'nastk compare'",
@@ -264,6 +278,8 @@ class RayExecutor(Crew):
                     f"executor 'ray': no cluster at '{address or 'this machine'}': {what}",
                     "see 'ray status', or start one with 'ray start --head'",
                 ) from None
+            # What Ray tells of lost workers goes to stdout all the same, which is for results.
+            ray._private.worker._worker_logs_enabled = False
             self._own = not address
         return ray
 
