@@ -134,7 +134,8 @@ def check_cells(folder: Path, killed: str) -> None:
         assert (cell.codes, cell.metrics) == (one.codes, one.metrics)
         assert cell.bill.search.steps == one.bill.search.steps > 0
         assert cell.bill.final.steps == one.bill.final.steps == 15
-        assert (cell.bill.repeated.steps > 0) == (seed == killed)
+        # Nothing is done again where the kill came right after a commit.
+        assert seed == killed or cell.bill.repeated.steps == 0
 
 
 def parts() -> tuple[Any, dict[str, Any]]:
@@ -154,9 +155,10 @@ def test_cluster_that_nobody_answers_for_is_a_mistake_of_the_user() -> None:
         _check_reachable("127.0.0.1:1")
 
 
-def test_run_that_fits_no_node_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workers", [0, 3])
+def test_run_that_fits_no_node_is_refused(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     registry, flags = parts()
-    big = {**flags, "executor.cpus": 64.0, "executor.workers": 0}
+    big = {**flags, "executor.cpus": 64.0, "executor.workers": workers}
     executor: Any = assemble(resolve(registry, flags=big, env={}), registry).search.executor
 
     class Small:

@@ -72,7 +72,8 @@ class RayExecutor(Crew):
         Raises:
             ConfigError: the cluster cannot be reached, or not even one worker fits.
         """
-        return self.settings.workers or self._room(self._gpus(self.device()))
+        room = self._room(self._gpus(self.device()))
+        return self.settings.workers or room
 
     def places(self, device: str) -> int:
         """Connect, and return how many programs the cluster has room for, or as set.
@@ -244,7 +245,7 @@ class RayExecutor(Crew):
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                socket.create_connection((host, int(port)), timeout=WAIT).close()
+                socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT).close()
             except OSError as error:
                 if time.monotonic() > until:
                     self._headless = True
