@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from nastk.errors import ConfigError
 if TYPE_CHECKING:
     from nastk.comparing.concluding import Conclusion
     from nastk.comparing.planning import Asked, Plan
+    from nastk.executor import Executor
 
 _EXAMPLES = """\b
 Examples:
@@ -30,6 +32,7 @@ Examples:
   nastk compare comparison.toml --workers 2 --strict
   nastk compare runs/tpe-* runs/blockwise-*
   nastk compare --benchmark nano --strategies tpe --seeds 100 --budget 4000steps
+  nastk compare comparison.toml --executor ray --set executor.address=auto
 """
 
 
@@ -47,8 +50,11 @@ Examples:
               help="candidates trained alone, to judge search-time scores")  # fmt: skip
 @click.option("--no-baseline", is_flag=True, help="leave out random sampling and random search")
 @click.option("--strict", is_flag=True, help="fail when anything is not comparable")
-@click.option("--workers", metavar="N", type=click.IntRange(1, 256), default=2,
-              help="cells at a time  [2]")  # fmt: skip
+@click.option("--workers", metavar="N", type=click.IntRange(1, 256),
+              help="cells at a time  [2, with --executor as many as have room]")  # fmt: skip
+@click.option("--executor", metavar="NAME",
+              help="where cells run, e.g. ray: on a cluster whose nodes see this folder and the "
+              "comparison's at the same paths  [processes of this machine]")  # fmt: skip
 @flag_options(
     "run.dataset",
     "run.objective",
@@ -70,7 +76,8 @@ def command(
     what: tuple[str, ...],
     no_baseline: bool,
     strict: bool,
-    workers: int,
+    workers: int | None,
+    executor: str | None,
     settings: tuple[str, ...],
     as_json: bool,
     **words: Any,
@@ -86,17 +93,20 @@ def command(
     from nastk.comparing.running import complete
     from nastk.comparing.store import Store
     from nastk.engine import StopRequest
+    from nastk.executor import InProcess
 
     app = ctx.ensure_object(App)
     flags: dict[str, Any] = flags_of(ctx, settings)
     out = flags.pop("run.out", "")
+    place = _executor(app, executor, flags) if executor else None
     given = {key: value for key, value in words.items() if value is not None}
     given |= {"baselines": False} if no_baseline else {}
     plan = _plan(app, what, given, flags)
     store = Store.make(Path(out) if out else _usual_folder(plan), plan)
     stop = StopRequest()
-    with interrupts(stop.set) as signal:
-        whole = complete(store, app.registry, workers, say if app.level >= 0 else _drop, stop)
+    tell = say if app.level >= 0 else _drop
+    with interrupts(stop.set) as signal, closing(place or InProcess()):
+        whole = complete(store, app.registry, workers or 0, tell, stop, place)
     if stop.is_set():
         say("interrupted; the same command continues")
         return signal.code
@@ -107,6 +117,17 @@ def command(
     if not whole:
         say("some cells came to no end; the same command continues with them")
     return 1 if not whole or (strict and found.troubles) else 0
+
+
+def _executor(app: App, name: str, flags: dict[str, Any]) -> Executor:
+    """Return the executor of cells; takes its settings out of the flags, which are of runs."""
+    from nastk.config import resolve_component
+
+    own = {key: flags.pop(key) for key in list(flags) if key.startswith("executor.")}
+    settings = resolve_component(app.registry, "executor", name, flags=own)
+    factory = app.registry.get("executor", name).component.load_factory()
+    made: Executor = factory(settings)
+    return made
 
 
 def _plan(app: App, what: tuple[str, ...], given: dict[str, Any], flags: dict[str, Any]) -> Plan:

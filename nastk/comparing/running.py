@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,11 +18,13 @@ from nastk.comparing.planning import Comparison, Row, cell_config, training_conf
 from nastk.comparing.store import Store
 from nastk.config import Config
 from nastk.errors import DataError, NastkError, RunFolderError
-from nastk.executor import Executor, InProcess
+from nastk.executor import Executor, InProcess, Program
 from nastk.randomness import Randomness
 from nastk.registry import Registry
 
 INTERRUPTED = 130
+NOWHERE = 3
+"""Exit code of a process of cells that finds no comparison."""
 CHUNKS = 3
 """Parts a worker, where one process works through many cells without folders."""
 
@@ -232,32 +231,62 @@ class Here:
 
 @frozen
 class Apart:
-    """Runs tasks in a process of their own, which a crash of a cell takes down alone."""
+    """Runs tasks in a process of their own, which a crash of a cell takes down alone.
 
-    path: Path
+    Attributes:
+        store: of the comparison, seen alike by this process and the others.
+        executor: where those processes run.
+        stop: asks for an early end; set here when no further cell can run.
+    """
+
+    store: Store
+    executor: Executor = field(factory=InProcess, eq=False)
     stop: engine.StopRequest = field(factory=engine.StopRequest, eq=False)
 
     def __call__(self, tasks: Sequence[Task]) -> str:
-        """Run them; return why they came to no end, else empty."""
+        """Run them; return why they came to no end, else empty.
+
+        Raises:
+            NastkError: no further cell can run; what others are at ends early and is kept.
+        """
         if self.stop.is_set():
             return "interrupted"
-        words = [task.word for task in tasks]
-        command = [sys.executable, "-m", "nastk.comparing", str(self.path), *words]
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
-        while True:
-            try:
-                _, said = child.communicate(timeout=0.5)
-                break
-            except subprocess.TimeoutExpired:
-                if self.stop.is_set() and child.poll() is None:
-                    child.terminate()
-        if child.returncode == 0:
+        try:
+            return self._run(tasks)
+        except NastkError:
+            self.stop.set()
+            raise
+
+    def _run(self, tasks: Sequence[Task]) -> str:
+        words = (str(self.store.path), *(task.word for task in tasks))
+        first = tasks[0]
+        program = Program("nastk.comparing", words, first.name, device_of(self.store, first))
+        ended = self.executor.run_apart(program, self.stop.is_set)
+        if ended.code == 0:
+            self._check_seen(tasks)
             return ""
-        if child.returncode == INTERRUPTED or self.stop.is_set():
+        if ended.code == INTERRUPTED or self.stop.is_set():
             return "interrupted"
-        lines = said.strip().splitlines() or [f"its process ended with {child.returncode}"]
-        return f"{tasks[0].name}: {lines[-1]}"
+        if ended.code == NOWHERE:
+            raise RunFolderError(ended.said)
+        return f"{first.name}: {ended.said}"
+
+    def _check_seen(self, tasks: Sequence[Task]) -> None:
+        files = [self.store.cell_file(table_of(self.store, t.table), t.name) for t in tasks]
+        # Listed, not looked up: a shared file system may remember that there was no such file.
+        seen = {path for folder in {f.parent for f in files} for path in folder.glob("*.json")}
+        for file in files:
+            if file not in seen:
+                raise RunFolderError(
+                    f"{file}: was written elsewhere and is not seen here",
+                    "put the comparison into a folder that all nodes share",
+                )
+
+
+def device_of(store: Store, task: Task) -> str:
+    """Return where a task computes, in the words of ``run.device``."""
+    row = next(r for r in table_of(store, task.table).rows if r.label == task.row)
+    return str(row.config["values"]["run"]["device"])
 
 
 def run_all(
@@ -294,24 +323,36 @@ def complete(
     workers: int,
     tell: Callable[[str], None],
     stop: engine.StopRequest | None = None,
+    executor: Executor | None = None,
 ) -> bool:
     """Run what is left of a comparison, searches first; return whether all came to an end.
 
     Args:
         store: of the comparison.
         registry: for a single worker, which is this process.
-        workers: processes at a time.
+        workers: cells at a time; 0: as many as there is room for.
         tell: told a line now and then.
         stop: asks for an early end; everything is kept.
+        executor: where cells run, each in a process of its own; None: processes of this machine,
+            and this process for a single worker.
+
+    Raises:
+        NastkError: no further cell can run; the same call continues.
     """
     asked = stop or engine.StopRequest()
-    alone = workers == 1
-    work = Here(store, registry, asked) if alone else Apart(store.path, asked)
-    executor: Executor = InProcess() if alone else AtOnce(workers)
+    place = executor or InProcess()
+    place.listener = tell
     for tasks in (searches, followers):
         left = unfinished(store, tasks(store))
-        chunk = math.ceil(len(left) / (CHUNKS * workers)) if store.plan.in_memory else 1
-        if not run_all(left, work, executor, tell, max(1, chunk)):
+        if not left:
+            continue
+        room = min(place.places(device) for device in {device_of(store, task) for task in left})
+        count = workers or room
+        alone = count == 1 and executor is None
+        work = Here(store, registry, asked) if alone else Apart(store, place, asked)
+        loop: Executor = InProcess() if alone else AtOnce(count)
+        chunk = math.ceil(len(left) / (CHUNKS * count)) if store.plan.in_memory else 1
+        if not run_all(left, work, loop, tell, max(1, chunk)):
             return False
     return True
 

@@ -12,11 +12,13 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from attrs import define, field
 
+from nastk.device import choose_device
+from nastk.executor import Ended, Program, check_lent, in_a_process
 from nastk.workers.config import ProcessesConfig
 from nastk.workers.crew import Crew, Letter
 
@@ -95,13 +97,37 @@ class Processes(Crew):
         self.devices = settings.devices
         self._mail: queue.SimpleQueue[tuple[Hand, bytes | None]] = queue.SimpleQueue()
         self._hands: list[Hand] = []
+        self._picking = threading.Lock()
+        self._busy: list[str] = []
         self._finalizer = weakref.finalize(self, _end_all, self._hands)
 
     def size(self) -> int:
         """Return the number of workers: as set, else of devices, else of cores."""
         if self.settings.workers:
             return self.settings.workers
-        return len(self._cuda()) or _cores()
+        return len(self._cuda(self.device())) or _cores()
+
+    def places(self, device: str) -> int:
+        """Return the number of programs: as set, else of devices, else of cores.
+
+        Raises:
+            ConfigError: the device has a number; ``devices`` says which are used.
+        """
+        check_lent(self.name, device)
+        return self.settings.workers or len(self._cuda(device)) or _cores()
+
+    def run_apart(self, program: Program, stopped: Callable[[], bool]) -> Ended:
+        """Run a program in a process that sees the device with the fewest of them, or none."""
+        devices = self._cuda(program.device)
+        if not devices:
+            return in_a_process(program, stopped)
+        with self._picking:
+            mine = min(devices, key=self._busy.count)
+            self._busy.append(mine)
+        try:
+            return in_a_process(program, stopped, CUDA_VISIBLE_DEVICES=mine)
+        finally:
+            self._busy.remove(mine)
 
     def device(self) -> str:
         """Return ``cuda:0``, the only device that a worker sees, or ``cpu``."""
@@ -152,14 +178,14 @@ class Processes(Crew):
         assert self.world is not None
         threads = str(self.world.config.engine.threads)
         env = {**os.environ, "OMP_NUM_THREADS": threads}
-        devices = self._cuda()
+        devices = self._cuda(self.device())
         if devices:
             env["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
         return env
 
-    def _cuda(self) -> Sequence[str]:
+    def _cuda(self, device: str) -> Sequence[str]:
         """Return the devices that workers take in turn, in CUDA's words; empty on the CPU."""
-        if self.device() == "cpu":
+        if (choose_device(device)[0] if device == "auto" else device) == "cpu":
             return ()
         if self.devices:
             return self.devices

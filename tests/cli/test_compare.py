@@ -78,6 +78,9 @@ def test_mistakes_are_told_in_a_line(refuse, file, tmp_path):
     assert "expected the folder of a run" in refuse("compare", tmp_path / "none")
     assert "finished runs" in refuse("compare", tmp_path, "--seeds", 3)
     assert "no bundle" in refuse("rerun", file)
+    assert "no executor is named 'rya'" in refuse("compare", file, "--executor", "rya")
+    unknown = ("--executor", "processes", "--set", "executor.cpu=2")
+    assert "executor 'processes' has no setting 'cpu'" in refuse("compare", file, *unknown)
 
 
 def test_a_row_is_run_again_from_the_bundle_alone(call, refuse, file, tmp_path):
@@ -99,7 +102,8 @@ SMALL = ("--seeds", "2", "--no-baseline", "--strategies", "toy-growing,toy-rando
 
 def test_processes_of_their_own_come_to_the_same(process, call, file, tmp_path):
     words = ("compare", file, *SMALL, "-q", "--json", "--out")
-    done = process(*words, tmp_path / "a", "--workers", 2)
+    more = ("--workers", 2, "--executor", "processes", "--set", "executor.timeout=9")
+    done = process(*words, tmp_path / "a", *more)
     assert done.returncode == 0, done.stderr
     alone = call(*words, tmp_path / "b", "--workers", 1)
     first, second = (json.loads(out)["tables"][0]["rows"] for out in (done.stdout, alone.stdout))

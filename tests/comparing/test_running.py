@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +20,19 @@ from nastk.comparing.cells import Bill, Cell, benchmark_hash
 from nastk.comparing.concluding import conclude
 from nastk.comparing.planning import Asked, Plan, cell_config, make_plan
 from nastk.comparing.repeating import repeat
-from nastk.comparing.running import Here, complete, followers, run_task, searches, task_of
+from nastk.comparing.running import (
+    NOWHERE,
+    Here,
+    complete,
+    followers,
+    run_task,
+    searches,
+    task_of,
+)
 from nastk.comparing.store import Store
 from nastk.comparing.tables import PROXY_HEAD, PROXY_TITLE, markdown, proxy_row
 from nastk.errors import ConfigError, DataError, PluginError, RunFolderError
+from nastk.executor import Ended, InProcess, Program
 from nastk.registry import Component, Entry, Registry
 from nastk.strategy import StepReport
 from nastk.testing import toys
@@ -272,6 +282,66 @@ def test_a_mistake_in_the_data_is_not_taken_for_a_cheat() -> None:
     from nastk.comparing.memory import opened_twice
 
     assert opened_twice(DataError("the archive is damaged")) == "failed"
+
+
+# -- cells elsewhere -----------------------------------------------------------------------------
+
+
+class Elsewhere(InProcess):
+    """Ends every program in one way, without running it, and keeps what it was told."""
+
+    def __init__(self, ended: Ended, room: int = 1) -> None:
+        self.ended, self.room = ended, room
+        self.programs: list[Program] = []
+        self.asked: list[bool] = []
+
+    def places(self, device: str) -> int:
+        return self.room
+
+    def run_apart(self, program: Program, stopped: Callable[[], bool]) -> Ended:
+        self.programs.append(program)
+        self.asked.append(stopped())
+        return self.ended
+
+
+def test_cells_are_handed_to_an_executor_with_the_device_that_they_need(
+    tmp_path: Path, planned: Make, registry: Registry
+) -> None:
+    store = Store.make(tmp_path, planned(in_memory=False, seeds=(0, 1, 2)))
+    told: list[str] = []
+    executor = Elsewhere(Ended(1, "boom"))
+    assert not complete(store, registry, 1, told.append, executor=executor)
+    tasks = searches(store)
+    assert [p.words for p in executor.programs] == [(str(tmp_path), t.word) for t in tasks]
+    assert {(p.module, p.device) for p in executor.programs} == {("nastk.comparing", "cpu")}
+    assert told == [f"warning: {task.name}: boom" for task in tasks]
+
+
+def test_a_node_that_does_not_see_the_comparison_ends_it_in_one_line(
+    tmp_path: Path, planned: Make, registry: Registry
+) -> None:
+    store = Store.make(tmp_path, planned(in_memory=False))
+    for ended, message in (
+        (Ended(0, ""), "was written elsewhere and is not seen here"),
+        (Ended(NOWHERE, "box: /x/plan.json: no such file"), "box: /x/plan.json: no such file"),
+    ):
+        stop = engine.StopRequest()
+        executor = Elsewhere(ended, room=0)
+        with pytest.raises(RunFolderError, match=message):
+            complete(store, registry, 1, drop, stop, executor)
+        assert len(executor.programs) == 1
+        assert stop.is_set()  # whoever is at work beside it commits and ends
+
+
+def test_a_program_ends_when_asked_and_tells_its_code_and_last_words(tmp_path: Path) -> None:
+    nowhere = InProcess().run_apart(
+        Program("nastk.comparing", (str(tmp_path / "none"),)), lambda: False
+    )
+    assert nowhere.code == NOWHERE
+    assert "none" in nowhere.said
+    endless = Program("http.server", ("--bind", "127.0.0.1", "0"))
+    asked = InProcess().run_apart(endless, lambda: True)
+    assert asked == Ended(-signal.SIGTERM, "its process ended with -15")
 
 
 # -- conclusions ---------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from nastk.strategy import AskTellStrategy
 from nastk.testing import toys
 from nastk.testing.toy_strategies import ToyRandom
 
-DRIVER = os.environ.setdefault("NASTK_TEST_DRIVER", str(os.getpid()))
+DRIVER = os.environ.setdefault("FAULTY_TOYS_DRIVER", str(os.getpid()))
 
 
 @frozen

@@ -17,13 +17,15 @@ from attrs import evolve
 from nastk import engine
 from nastk.assembly import assemble
 from nastk.attempts import Job
-from nastk.errors import DataError, NastkError, PairError
+from nastk.errors import ConfigError, DataError, NastkError, PairError
+from nastk.executor import Ended, Program
 from nastk.records import Budget
 from nastk.registry import Component
 from nastk.rundir import RunFolder
 from nastk.testing import toys
 from nastk.testing.folders import result_files
 from nastk.workers import processes
+from nastk.workers.config import ProcessesConfig
 from nastk.workers.processes import Processes
 
 HERE = {"run.executor": "in-process"}
@@ -166,6 +168,29 @@ def test_workers_take_the_devices_in_turn_and_see_one_each(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
     assert visible() == ["2", "5", "2"]
     assert visible(**{"executor.devices": ("7", "GPU-3")}) == ["7", "GPU-3", "7"]
+
+
+def test_programs_see_one_device_each_the_least_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str] = []
+
+    def inside(program: Program, stopped: Any, **env: str) -> Ended:
+        seen.append(env.get("CUDA_VISIBLE_DEVICES", ""))
+        if program.words:
+            pool.run_apart(evolve(program, words=program.words[1:]), stopped)
+        return Ended(0, "")
+
+    pool = Processes(ProcessesConfig(devices=("7", "GPU-3")))
+    monkeypatch.setattr(processes, "in_a_process", inside)
+    pool.run_apart(Program("m", ("beside", "beside"), device="cuda"), lambda: False)
+    pool.run_apart(Program("m", ("beside",), device="cuda:0"), lambda: False)
+    assert seen == ["7", "GPU-3", "7", "7", "GPU-3"]
+    pool.run_apart(Program("m", (), device="cpu"), lambda: False)
+    assert seen[5:] == [""]
+    assert (pool.places("cuda"), Processes(ProcessesConfig(workers=5)).places("cpu")) == (2, 5)
+    with pytest.raises(ConfigError, match="executor 'processes': got device 'cuda:1'"):
+        pool.places("cuda:1")
 
 
 # -- in flight -------------------------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """A toy run, begun or resumed on a cluster of two nodes, of which one is killed on the way.
 
-Arguments: folder of the run, ``head`` or ``node``.
+Arguments: folder of the run, ``head`` or ``node``, and the file of a comparison that is made
+before, of whose workers one is killed.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -14,9 +17,12 @@ from typing import Any
 
 import nastk_ray
 from nastk import engine
+from nastk.cli import cli
 from nastk.config import resolve
+from nastk.errors import NastkError
 from nastk.registry import Entry, Registry
 from nastk.testing import toys
+from nastk_ray import executor
 
 FLAGS: dict[str, Any] = {
     **toys.FLAGS,
@@ -32,7 +38,7 @@ MEMORY = 80 * 2**20
 ENVIRONMENT = {
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "1",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
 }
 
 
@@ -64,6 +70,29 @@ class Watch:
         kill()
 
 
+def kill_at_work(folder: Path) -> None:
+    """Kill the first process that has told of two candidates of a run below a folder."""
+    while True:
+        for told in folder.glob("*/runs/*/candidates.jsonl"):
+            holder = told.parent / "holder.json"
+            if told.read_bytes().count(b"\n") >= 2 and holder.is_file():
+                print(f"killing {told.parent.name}", flush=True)
+                os.kill(json.loads(holder.read_text())["pid"], signal.SIGKILL)
+                return
+        time.sleep(0.05)
+
+
+def compare(file: str) -> None:
+    """Compare on the cluster, and kill a worker at work."""
+    folder = Path(file).with_suffix("")
+    threading.Thread(target=kill_at_work, args=(folder,), daemon=True).start()
+    words = ["compare", file, "--executor", "ray", "--set", "executor.gpus=0", "--no-baseline",
+             "--out", str(folder)]  # fmt: skip
+    before = signal.getsignal(signal.SIGTERM)
+    print(f"compared: {cli(words, 'nastk', standalone_mode=False)}", flush=True)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def patiently(start: Any) -> Any:
     """Return what ``start`` makes; Ray gives a node half a minute, too little on a busy machine."""
     for _ in range(4):
@@ -74,7 +103,7 @@ def patiently(start: Any) -> Any:
     return start()
 
 
-def main(folder: Path, fault: str) -> None:
+def main(folder: Path, fault: str, *files: str) -> None:
     os.environ.update(ENVIRONMENT)
     import ray
     from ray.cluster_utils import Cluster
@@ -88,6 +117,9 @@ def main(folder: Path, fault: str) -> None:
         "node": lambda: cluster.remove_node(other, allow_graceful=False),
     }
     os.environ["RAY_ADDRESS"] = cluster.address
+    executor.WAIT = executor.PATIENCE = 2.0
+    for file in files:
+        compare(file)
     sinks = [Watch(faults[fault])]
     if (folder / "run.json").exists():
         engine.resume(folder, registry(), sinks)
@@ -98,4 +130,7 @@ def main(folder: Path, fault: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    try:
+        main(Path(sys.argv[1]), *sys.argv[2:])
+    except NastkError as error:  # Ray's own hook for what nobody catches asks the head first
+        sys.exit(str(error))
