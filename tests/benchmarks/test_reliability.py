@@ -82,11 +82,11 @@ def test_growth_is_taken_after_the_warm_up() -> None:
 
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Return the result of a campaign over two strategies, with one fault and twenty kills."""
+    """Return the result of a campaign over two strategies, with one fault and ten kills."""
     out = tmp_path_factory.mktemp("campaign")
     words = ["--strategies", "sampling", "nsga2", "--faults", "flipped", "--cases", "1"]
     done = command("reliability", "--out", str(out), "--kept", str(out / "kept.json"), *words,
-                   "--kills", "20")  # fmt: skip
+                   "--kills", "10")  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads((out / "kept.json").read_text())
 
@@ -98,10 +98,10 @@ def test_runs_with_a_damaged_generation_end_with_the_same_bits(campaign: Any) ->
     assert row["steps"] >= 0
 
 
-def test_runs_killed_at_twenty_moments_end_with_the_same_bits(campaign: Any) -> None:
+def test_runs_killed_at_ten_moments_end_with_the_same_bits(campaign: Any) -> None:
     assert set(campaign["kills"]) == {"sampling", "nsga2"}
     for found in campaign["kills"].values():
-        assert found["kills"] == 10
+        assert found["kills"] == 5
         assert found["equal"] == found["runs"]
         assert found["unclean"] == 0
 
