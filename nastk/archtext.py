@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -15,7 +16,7 @@ from nastk.records import canonical_json
 from nastk.rundir import RUN_DOCUMENT, RunFolder
 
 if TYPE_CHECKING:
-    from nastk.records import Architecture
+    from nastk.records import Architecture, Task
     from nastk.registry import Component, Registry
     from nastk.space import SearchSpace
 
@@ -103,16 +104,26 @@ def space_of(file: ArchitectureFile, registry: Registry) -> SearchSpace:
     Raises:
         UserError: no plugin has the space, or it refuses the settings or the task.
     """
-    component = registry.get("space", file.space).component
-    told = component.load_config() is not None
-    saved = file.settings if told else None
-    config = resolve_component(registry, "space", file.space, saved=saved)
-    space: SearchSpace = component.load_factory()(config, task=file.task)
+    told = registry.get("space", file.space).component.load_config() is not None
+    space = space_made(registry, file.space, file.settings if told else None, file.task)
     if not told and canonical_json(dict(space.settings)) != canonical_json(dict(file.settings)):
         raise SpaceError(
             f"file {file.path}: space '{file.space}' was made with "
             f"{str(dict(file.settings))[:80]}, here with {str(dict(space.settings))[:80]}"
         )
+    return space
+
+
+def space_made(
+    registry: Registry, name: str, settings: Mapping[str, Any] | None, task: Task
+) -> SearchSpace:
+    """Return a registered space as it was made before; defaults without settings.
+
+    Raises:
+        UserError: no plugin has the space, or it refuses the settings or the task.
+    """
+    config = resolve_component(registry, "space", name, saved=settings)
+    space: SearchSpace = registry.get("space", name).component.load_factory()(config, task=task)
     return space
 
 

@@ -148,12 +148,12 @@ def _row(trial: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _training(trial: Mapping[str, Any]) -> str:
     """Return how long a candidate was trained, and whose weights it began with."""
-    budget = trial.get("budget")
     from nastk.search import KNOWN
 
     reason = str(trial.get("reason", ""))
     if reason.startswith(KNOWN):
         return f"remembered from {reason.removeprefix(KNOWN).partition(':')[0]}"
+    budget = trial.get("budget")
     words = [f"{budget['amount']:,.15g} {budget['unit']}"] if budget else []
     if trial.get("parent") is not None:
         words.append(f"{trial['inherited']:.0%} of {trial['parent']}")

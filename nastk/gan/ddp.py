@@ -129,7 +129,9 @@ class Sharing(Alone):
             raise
         except RuntimeError as error:
             raise NastkError(f"rank {me.rank} failed: {' '.join(str(error).split())}") from error
-        me.busy, self._left = False, _sums(training.pair)
+        me.busy = False
+        if me.leads:  # to notice what a strategy changes before it goes on
+            self._left = _sums(training.pair)
 
     def forget(self) -> None:
         """Take note that the state was replaced: the others need it before they go on."""
@@ -266,7 +268,7 @@ def _told_space(space: SearchSpace) -> dict[str, Any]:
 
 
 def _trainable(network: nn.Module, selects: Callable[[str], bool] | None) -> list[str] | None:
-    """Return the names of all that is selected, None where nothing is."""
+    """Return the names of all that is selected, None where everything is."""
     if selects is None:
         return None
     names = [name for name, _ in [*network.named_parameters(), *network.named_buffers()]]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nastk import ranks
+from nastk.archtext import space_made
 from nastk.assembly import World
-from nastk.config import resolve_component
 from nastk.errors import ConfigError, NastkError, PairError, ShapeError, TrialError, UserError
 from nastk.executor import InProcess
 from nastk.messages import from_bytes
@@ -119,9 +119,7 @@ def _space(world: World, told: Mapping[str, Any]) -> SearchSpace:
         registry = Registry()
         for entry in world.entries:
             registry.add(entry)
-        component = registry.get("space", space.name).component
-        config = resolve_component(registry, "space", space.name, saved=told["settings"])
-        space = component.load_factory()(config, task=space.task)
+        space = space_made(registry, space.name, told["settings"], space.task)
     known = {decision.name for decision in space.decisions}
     space = space.restrict({n: kept for n, kept in told["allowed"].items() if n in known})
     if told["identity"] != space.identity:

@@ -134,6 +134,13 @@ def start(
     return trainer.begin(pair, plan or Plan(), randomness.child("train"))
 
 
+def numbers(tree: Any, at: str = "") -> dict[str, Tensor]:
+    """Return the tensors of a state tree by their places, as float64."""
+    if isinstance(tree, dict):
+        return {k: v for key in tree for k, v in numbers(tree[key], f"{at}.{key}").items()}
+    return {at: tree.double()} if isinstance(tree, Tensor) else {}
+
+
 def difference(a: Any, b: Any, at: str = "state") -> list[str]:
     """Return where two states differ in a bit; seconds are left out."""
     if isinstance(a, Mapping):
@@ -147,7 +154,9 @@ def difference(a: Any, b: Any, at: str = "state") -> list[str]:
 
 @pytest.fixture
 def toy() -> SimpleNamespace:
-    return SimpleNamespace(start=start, Space=ToySpace, Data=ToyData, difference=difference)
+    return SimpleNamespace(
+        start=start, Space=ToySpace, Data=ToyData, difference=difference, numbers=numbers
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -38,15 +38,9 @@ def trained(folder: Path) -> Any:
     return generation.states["engine"]["outcomes"]["retrain"]["best"]["training"]
 
 
-def numbers(tree: Any, at: str = "") -> dict[str, torch.Tensor]:
-    if isinstance(tree, dict):
-        return {k: v for key in tree for k, v in numbers(tree[key], f"{at}.{key}").items()}
-    return {at: tree.double()} if isinstance(tree, torch.Tensor) else {}
-
-
 @pytest.mark.parametrize("part", ["generator", "discriminator", "average", "g_adam", "d_adam"])
-def test_two_ranks_give_what_one_gives(out: Path, part: str) -> None:
-    alone, together = (numbers(trained(out / name)[part]) for name in ("alone", "together"))
+def test_two_ranks_give_what_one_gives(out: Path, toy: SimpleNamespace, part: str) -> None:
+    alone, together = (toy.numbers(trained(out / name)[part]) for name in ("alone", "together"))
     assert len(alone) > 5
     assert set(alone) == set(together)
     largest = max(float(values.abs().max()) for values in alone.values())

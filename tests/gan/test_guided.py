@@ -34,15 +34,9 @@ def states(out: Path, prefix: str, name: str) -> list[Any]:
     return [load_state(out, f"{prefix}{n}") for n in range(first, first + ADVANCES)]
 
 
-def numbers(tree: Any, at: str = "") -> dict[str, torch.Tensor]:
-    if isinstance(tree, dict):
-        return {k: v for key in tree for k, v in numbers(tree[key], f"{at}.{key}").items()}
-    return {at: tree.double()} if isinstance(tree, torch.Tensor) else {}
-
-
-def far(one: Any, two: Any) -> list[str]:
+def far(toy: SimpleNamespace, one: Any, two: Any) -> list[str]:
     """Return the tensors that are not equal to 1e-5 of the largest value."""
-    found, expected = numbers(two), numbers(one)
+    found, expected = toy.numbers(two), toy.numbers(one)
     assert set(found) == set(expected)
     assert len(found) > 3
     largest = max(float(v.abs().max()) for v in expected.values() if v.numel())
@@ -53,15 +47,15 @@ def far(one: Any, two: Any) -> list[str]:
 def test_two_ranks_train_supernets_as_one_does(out: Path, toy: SimpleNamespace, name: str) -> None:
     for one, two in zip(states(out, "alone", name), states(out, "leader", name), strict=True):
         for part in ("generator", "discriminator", "g_adam", "d_adam"):
-            assert far(one[part], two[part]) == [], part
+            assert far(toy, one[part], two[part]) == [], part
         for part in ("batches", "cost", "macs"):
             assert toy.difference(one[part], two[part], part) == []
 
 
-def test_two_ranks_learn_the_choice_weights_of_one(out: Path) -> None:
+def test_two_ranks_learn_the_choice_weights_of_one(out: Path, toy: SimpleNamespace) -> None:
     one, two = (load_state(out, f"{prefix}-choices") for prefix in ("alone", "leader"))
     assert set(one) == {"generator", "discriminator"}
-    assert far(one, two) == []
+    assert far(toy, one, two) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
