@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -17,6 +20,29 @@ Home = Literal["auto", "device", "host"]
 
 SHARE = 0.25
 """Share of a device's free memory that training images may take before they stay on the host."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+KEPT = 2**31 - 1
+"""Bytes of freed memory that a process keeps at most, if it trains on a CPU with glibc."""
+LARGE = 2**30
+"""Bytes from which on an allocation is given back at once."""
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory of freed tensors, for those to come; Linux with glibc only.
+
+    Every step makes and frees the same large tensors. By default their pages go back to the system
+    each time and come again, zeroed. Whoever sets glibc's own variables decides instead.
+    """
+    theirs = "malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(
+        name.startswith("MALLOC_") for name in os.environ
+    )
+    if sys.platform != "linux" or theirs:
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, "gnu_get_libc_version"):
+        library.mallopt(_M_MMAP_THRESHOLD, LARGE)
+        library.mallopt(_M_TRIM_THRESHOLD, KEPT)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from nastk.dataset import Dataset, Split
 from nastk.errors import PairError
 from nastk.gan.config import TrainerConfig
 from nastk.gan.ddp import check_ranks
-from nastk.gan.device import housed
+from nastk.gan.device import housed, keep_freed_memory
 from nastk.gan.health import HealthPolicy, StandardHealth
 from nastk.gan.loop import GanTraining
 from nastk.gan.setting import Setting
@@ -72,6 +72,8 @@ class GanTrainer(Trainer):
         self.objective = objective
         self.passes = sorted(passes, key=lambda p: (p.order, p.name))
         self.device = str(where)
+        if where.type == "cpu":
+            keep_freed_memory()
         self._splits: dict[tuple[int, ...], Split] = {}
         self._undivided = False
         self._measured = Measured()

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 Form = Literal["merged", "ring", "single", "frequency"]
 """How a mixture of convolutions is evaluated: :mod:`nastk.nn.merged`, :mod:`nastk.nn.frequency`."""
 
-CONVOLUTION = 0.8
-"""How much less a product costs in a convolution than in the transforms, on a CPU."""
+CONVOLUTION = {False: 0.8, True: 0.5}
+"""What a product costs in the transforms, where one in a convolution costs 1, by whether both are
+in half precision; on a CPU without matrix units."""
+
+MANY = 2e7
+"""Products of a convolution in the frequency domain from which on half precision saves time: each
+of its many small matrices costs more to set out with."""
 
 _PLAIN: ContextVar[bool] = ContextVar("plain forms", default=False)
 
@@ -34,10 +39,6 @@ def plain_forms() -> Iterator[None]:
 def plain() -> bool:
     """Return whether :func:`plain_forms` is in force."""
     return _PLAIN.get()
-
-
-HALF = 2.0
-"""How much faster a CPU without matrix units does products in bf16 than in fp32."""
 
 
 def matrix_units() -> bool:
@@ -74,17 +75,14 @@ def choose(
         channels: into and out of each convolution.
         taps: that the combined kernel has.
         kind: type of device.
-        dtypes: of the parameters, and of products where autocast shortens them. Frequencies are
-            computed in the former, at least in single precision.
+        dtypes: of the parameters, and of products where autocast shortens them.
         edges: convolutions into the node.
     """
     stored, short = dtypes
     half = short.itemsize < 4
     if wanted == "auto":
-        faster = CONVOLUTION * (HALF if half else 1.0)
-        few = faster * products(plane, batch, channels, edges) < direct(
-            plane, batch, channels, taps
-        )
+        spent = CONVOLUTION[half] * products(plane, batch, channels, edges)
+        few = spent < direct(plane, batch, channels, taps)
         fits = kind == "cpu" and stored.itemsize >= 4 and not (half and matrix_units())
         return "frequency" if fits and few else "merged"
     form = cast("Form", wanted)
@@ -106,6 +104,21 @@ def possible(plane: Plane, stored: torch.dtype, *, half: bool) -> list[Form]:
     if stored.itemsize >= 4:
         found.append("frequency")
     return found
+
+
+def spectral(
+    plane: Plane,
+    batch: int,
+    channels: tuple[int, int],
+    dtypes: tuple[torch.dtype, torch.dtype],
+) -> torch.dtype:
+    """Return which of ``dtypes`` spectra are computed in; arguments as for :func:`choose`.
+
+    All nodes that a source goes to share its spectrum, however many edges each has.
+    """
+    stored, short = dtypes
+    many = products(plane, batch, channels, 2) >= MANY
+    return short if many and short.itemsize < stored.itemsize else stored
 
 
 def direct(plane: Plane, batch: int, channels: tuple[int, int], taps: int) -> float:

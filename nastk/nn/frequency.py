@@ -5,13 +5,16 @@ matrix and channels are mixed by one complex batched product. An image is padded
 no tap wraps around; of the transform along the width only the half is kept that the rest follows
 from. Several convolutions into one node are added as spectra, and strided ones are transformed
 back at the positions that are kept only.
+
+A spectrum is complex, ``(F, …)``. Products shorter than single precision have no complex type:
+there it is ``(2, F, …)``, real parts first, and a complex product is four real ones.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from attrs import frozen
@@ -56,80 +59,106 @@ def _period(side: int, out: int, stride: int, offsets: Sequence[int]) -> int:
     return max(side, side - offsets[0], stride * (out - 1) + 1 + offsets[-1])
 
 
-@constant
-def _angles(
-    period: int, frequencies: int, positions: tuple[int, ...], device: torch.device
-) -> Tensor:
+@frozen(eq=False)
+class Matrices:
+    """A transform of both axes as real products.
+
+    Attributes:
+        along: ``(2 * frequencies, positions)``, of the first axis: for each frequency a row of
+            cosines and one of signed sines.
+        down: ``(2, period, 2 * positions)``, of the second: what gives real parts from real parts
+            above imaginary ones, and what gives imaginary parts.
+        up: its transpose ``(2 * positions, 2, period)``, as of a complex matrix.
+    """
+
+    along: Tensor
+    down: Tensor
+    up: Tensor
+
+    @property
+    def half(self) -> int:
+        """How many frequencies of the first axis are kept."""
+        return len(self.along) // 2
+
+
+def _angles(period: int, frequencies: int, positions: Sequence[int]) -> Tensor:
     """Return ``2 pi k p / period`` as ``(frequencies, positions)`` float64, reduced before."""
     k, p = torch.arange(frequencies), torch.tensor(positions)
-    return (torch.outer(k, p) % period).double().mul(2 * math.pi / period).to(device)
+    return (torch.outer(k, p) % period).double().mul(2 * math.pi / period)
 
 
 @constant
-def _pair(
-    period: int, positions: tuple[int, ...], sign: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Return the real half transform: cosines above, signed sines below."""
-    angles = _angles(period, period // 2 + 1, positions, device)
-    return torch.cat((angles.cos(), sign * angles.sin())).to(dtype)
-
-
-@constant
-def _whole(
-    period: int, positions: tuple[int, ...], sign: int, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Return the complex transform ``(period, positions)``."""
-    angles = _angles(period, period, positions, device)
-    return torch.complex(angles.cos(), sign * angles.sin()).to(dtype.to_complex())
+def _to(
+    period: tuple[int, int],
+    positions: tuple[Sequence[int], Sequence[int]],
+    sign: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Matrices:
+    """Return the transform of values at ``positions`` of width and height, of that sign."""
+    angles = _angles(period[0], period[0] // 2 + 1, positions[0])
+    along = torch.stack((angles.cos(), sign * angles.sin()), 1)
+    return _matrices(along, _angles(period[1], period[1], positions[1]), sign, dtype, device)
 
 
 @constant
 def _back(
-    period: int, positions: tuple[int, ...], dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """Return what takes the half spectrum back, laid out like :func:`_pair`."""
-    angles = _angles(period, period // 2 + 1, positions, device)
-    twice = torch.full((period // 2 + 1, 1), 2.0, dtype=torch.float64, device=device)
-    twice[0] = 1.0
-    if period % 2 == 0:
-        twice[-1] = 1.0
-    return torch.cat((angles.cos() * twice, angles.sin() * twice)).div(period).to(dtype)
+    period: tuple[int, int],
+    positions: tuple[Sequence[int], Sequence[int]],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Matrices:
+    """Return the transform whose transpose takes a half spectrum back to ``positions``."""
+    angles = _angles(period[0], period[0] // 2 + 1, positions[0])
+    times = torch.full((len(angles), 1), 2.0, dtype=torch.float64)
+    times[0] = 1.0
+    if period[0] % 2 == 0:
+        times[-1] = 1.0
+    times /= period[0] * period[1]
+    along = torch.stack((angles.cos() * times, angles.sin() * times), 1)
+    return _matrices(along, _angles(period[1], period[1], positions[1]), 1, dtype, device)
+
+
+def _matrices(
+    along: Tensor, angles: Tensor, sign: int, dtype: torch.dtype, device: torch.device
+) -> Matrices:
+    cos, sin = angles.cos(), sign * angles.sin()
+    down = torch.stack((torch.cat((cos, -sin), 1), torch.cat((sin, cos), 1)))
+    up = torch.stack((down[0].t(), -down[1].t()), 1)
+    return Matrices(*(m.to(device, dtype) for m in (along.flatten(0, 1), down, up)))
 
 
 def spectrum(x: Tensor, plane: Plane) -> Tensor:
     """Return the spectrum ``(frequencies, N, C)`` of a feature map ``(W, H, N, C)``."""
     height, width = plane.period
-    along = _pair(width, tuple(range(plane.size[1])), -1, x.dtype, x.device)
-    down = _whole(height, tuple(range(plane.size[0])), -1, x.dtype, x.device)
-    return _transform(x.flatten(2), along, down).view(-1, *x.shape[2:])
+    positions = range(plane.size[1]), range(plane.size[0])
+    matrices = _to((width, height), positions, -1, x.dtype, x.device)
+    return _transform(x.flatten(2), matrices, x.shape[2:])
 
 
 def kernel_spectrum(grid: Tensor, plane: Plane) -> Tensor:
     """Return the spectrum ``(frequencies, out, in)`` of taps ``(columns * rows, out, in)``."""
     height, width = plane.period
-    along = _pair(width, plane.columns, 1, grid.dtype, grid.device)
-    down = _whole(height, plane.rows, 1, grid.dtype, grid.device)
+    positions = plane.columns, plane.rows
+    matrices = _to((width, height), positions, 1, grid.dtype, grid.device)
     taps = grid.view(len(plane.columns), len(plane.rows), -1)
-    return _transform(taps, along, down).view(-1, *grid.shape[1:])
+    return _transform(taps, matrices, grid.shape[1:])
 
 
-def _transform(x: Tensor, along: Tensor, down: Tensor) -> Tensor:
-    """Return ``(frequencies of axis 0, frequencies of axis 1, rest)`` of ``(a, b, rest)``."""
-    found: Tensor = _Analysed.apply(x, along, down)
-    return found
+def _transform(x: Tensor, matrices: Matrices, rest: Sequence[int]) -> Tensor:
+    """Return the spectrum ``(frequencies of both axes, *rest)`` of ``(a, b, numel of rest)``."""
+    found: Tensor = _Analysed.apply(x, matrices)
+    return found.view(*found.shape[:-3], -1, *rest)
 
 
 def inverse(y: Tensor, plane: Plane) -> Tensor:
     """Return the feature map ``(W', H', N, C)`` of a spectrum ``(frequencies, N, C)``."""
     height, width = plane.period
-    rows = tuple(range(0, plane.stride * plane.out[0], plane.stride))
-    columns = tuple(range(0, plane.stride * plane.out[1], plane.stride))
-    real = y.real.dtype
-    along = _back(width, columns, real, y.device)
-    down = _whole(height, rows, 1, real, y.device) / height
-    planes = y.view(width // 2 + 1, height, -1)
-    result: Tensor = _Synthesised.apply(planes, along, down)
-    return result.view(plane.out[1], plane.out[0], *y.shape[1:])
+    rows, columns = (range(0, plane.stride * side, plane.stride) for side in plane.out)
+    matrices = _back((width, height), (columns, rows), y.real.dtype, y.device)
+    planes = y.view(*y.shape[:-3], matrices.half, height, -1)
+    result: Tensor = _Synthesised.apply(planes, matrices)
+    return result.view(plane.out[1], plane.out[0], *y.shape[-2:])
 
 
 def mixed_channels(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
@@ -147,33 +176,43 @@ def mixed_channels(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 class _Analysed(torch.autograd.Function):
-    """``(a, b, rest)`` → ``down @ (along @ x)``, complex ``(f, g, rest)``."""
+    """``(a, b, rest)`` → the spectrum ``down @ (along @ x)``, ``(f, g, rest)``."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, along: Tensor, down: Tensor) -> Tensor:
-        ctx.matrices = along, down
-        real, imaginary = torch.mm(along, x.flatten(1)).view(2, -1, *x.shape[1:])
-        half = torch.complex(real, imaginary)
-        return torch.bmm(down.expand(half.shape[0], -1, -1), half)
+    def forward(ctx: Any, x: Tensor, matrices: Matrices) -> Tensor:
+        ctx.matrices = matrices
+        n = matrices.half
+        half = torch.mm(matrices.along, x.flatten(1)).view(n, -1, x.shape[2])
+        if _short(x.dtype):
+            found = half.new_empty(2, n, matrices.down.shape[1], x.shape[2])
+            for part, matrix in zip(found, matrices.down, strict=True):
+                torch.bmm(matrix.expand(n, -1, -1), half, out=part)
+            return found
+        parts = torch.bmm(matrices.down.flatten(0, 1).expand(n, -1, -1), half)
+        return torch.complex(*parts.chunk(2, 1))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _Synthesised.apply(grads[0], *ctx.matrices), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _Synthesised.apply(grads[0], ctx.matrices), None
 
 
 class _Synthesised(torch.autograd.Function):
     """The transpose of :class:`_Analysed`: the real part of what it adds up to."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, along: Tensor, down: Tensor) -> Tensor:
-        ctx.matrices = along, down
-        z = torch.bmm(down.t().expand(y.shape[0], -1, -1), y)
-        parts = torch.cat((z.real, z.imag.neg()))
-        return torch.mm(along.t(), parts.flatten(1)).view(-1, *z.shape[1:])
+    def forward(ctx: Any, y: Tensor, matrices: Matrices) -> Tensor:
+        ctx.matrices = matrices
+        n, along = matrices.half, matrices.along
+        up = matrices.up.expand(n, -1, -1, -1)
+        if y.is_complex():
+            half = torch.bmm(up.flatten(2), torch.cat((y.real, y.imag), 1))
+        else:
+            half = torch.bmm(up[:, :, 0], y[0]).baddbmm_(up[:, :, 1], y[1])
+        return torch.mm(along.t(), half.view(len(along), -1)).view(along.shape[1], -1, y.shape[-1])
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _Analysed.apply(grads[0].contiguous(), *ctx.matrices), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return _Analysed.apply(grads[0].contiguous(), ctx.matrices), None
 
 
 class _Product(torch.autograd.Function):
@@ -182,15 +221,12 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
-        return torch.bmm(a, b)
+        return _multiplied(a, b)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         a, b = ctx.saved_tensors
-        return (
-            _Product.apply(grads[0], b.transpose(1, 2)),
-            _Product.apply(a.transpose(1, 2), grads[0]),
-        )
+        return _Product.apply(grads[0], b.mT), _Product.apply(a.mT, grads[0])
 
 
 class _Mixed(torch.autograd.Function):
@@ -199,10 +235,10 @@ class _Mixed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *given: Tensor) -> Tensor:
         ctx.save_for_backward(*given)
-        total = torch.bmm(given[0], given[1].transpose(1, 2))
-        for x, kernel in zip(given[2::2], given[3::2], strict=True):
-            total.baddbmm_(x, kernel.transpose(1, 2))
-        return total
+        total: Tensor | None = None
+        for x, kernel in zip(given[::2], given[1::2], strict=True):
+            total = _multiplied(x, kernel.mT, total)
+        return cast("Tensor", total)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -213,5 +249,21 @@ class _Mixed(torch.autograd.Function):
             if ctx.needs_input_grad[i]:
                 found[i] = _Product.apply(grads[0], kernel)
             if ctx.needs_input_grad[i + 1]:
-                found[i + 1] = _Product.apply(grads[0].transpose(1, 2), x)
+                found[i + 1] = _Product.apply(grads[0].mT, x)
         return tuple(found)
+
+
+def _short(dtype: torch.dtype) -> bool:
+    """Return whether a type has no complex one that products are computed in."""
+    return dtype.itemsize < 4
+
+
+def _multiplied(a: Tensor, b: Tensor, total: Tensor | None = None) -> Tensor:
+    """Return the complex a·b of two spectra, added to ``total`` in place where there is one."""
+    if a.is_complex():
+        return torch.bmm(a, b) if total is None else total.baddbmm_(a, b)
+    found = a.new_empty(*a.shape[:-1], b.shape[-1]) if total is None else total
+    for part, sign in enumerate((-1, 1)):
+        found[part].baddbmm_(a[0], b[part], beta=0 if total is None else 1)
+        found[part].baddbmm_(a[1], b[1 - part], alpha=sign)
+    return found

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nastk.nn import frequency, merged
 from nastk.nn.combine import Layout
-from nastk.nn.forms import Form, choose, possible
+from nastk.nn.forms import Form, choose, possible, spectral
 from nastk.nn.frequency import Plane
 
 ROUNDS = 3
@@ -41,6 +41,12 @@ class Group:
     edges: int
     stored: torch.dtype
     short: torch.dtype
+
+    @property
+    def product(self) -> torch.dtype:
+        """Type that spectra are computed in."""
+        channels = self.layout.source, self.layout.out
+        return spectral(self.plane, self.batch, channels, (self.stored, self.short))
 
     @property
     def key(self) -> str:
@@ -118,7 +124,10 @@ def _sum(form: Form, group: Group, inputs: list[Tensor], grids: list[Tensor]) ->
     plane, layout = group.plane, group.layout
     if form == "frequency":
         pairs = [
-            (frequency.spectrum(x, plane), frequency.kernel_spectrum(grid, plane))
+            (
+                frequency.spectrum(x.to(group.product), plane),
+                frequency.kernel_spectrum(grid.to(group.product), plane),
+            )
             for x, grid in zip(inputs, grids, strict=True)
         ]
         return frequency.inverse(frequency.mixed_channels(pairs), plane)

@@ -272,25 +272,27 @@ class Pass:
         group = Group(plane, layout, x.shape[0], len(terms), dtype, precision(x))
         form = self._measured.chosen(self._form, group, self._device)
         if form == "frequency":
-            total = self._by_frequency(plane, terms)
+            total = self._by_frequency(plane, terms, group.product)
             return plus_bias(total, [b for t in terms if (b := self._kernel(t).bias) is not None])
         first, *others = (self._by_convolution(plane, term, form) for term in terms)
         return sum(others, first)
 
-    def _by_frequency(self, plane: Plane, terms: Sequence[Convolved]) -> Tensor:
+    def _by_frequency(
+        self, plane: Plane, terms: Sequence[Convolved], dtype: torch.dtype
+    ) -> Tensor:
         with torch.autocast(self._device.type, enabled=False):
             pairs = []
             for term in terms:
                 grid = self._kernel(term).grid
-                spectrum = self._spectrum(term.x, term.bundle.activation, plane, grid.dtype)
-                pairs.append((spectrum, frequency.kernel_spectrum(grid, plane)))
+                spectrum = self._spectrum(term.x, term.bundle.activation, plane, dtype)
+                pairs.append((spectrum, frequency.kernel_spectrum(grid.to(dtype), plane)))
             return frequency.inverse(frequency.mixed_channels(pairs), plane).permute(2, 3, 1, 0)
 
     def _spectrum(
         self, x: Tensor, activation: nn.Module | None, plane: Plane, dtype: torch.dtype
     ) -> Tensor:
         made = self._made(x)
-        key = "spectrum", repr(activation), plane
+        key = "spectrum", repr(activation), plane, dtype
         if key not in made:
             flat = self._flat(x)
             flat = flat if activation is None else activation(flat)

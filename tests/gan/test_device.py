@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -150,3 +154,37 @@ def test_compiled_networks_train_to_the_same_numbers_and_supernets_are_left_alon
     ours, theirs = (t.state_dict()["discriminator"] for t in (fast, plain))
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value, rtol=1e-4, atol=1e-5)
+
+
+FAULTS = """
+import resource, torch
+torch.set_num_threads(1)
+from types import SimpleNamespace
+from nastk.gan.config import TrainerConfig
+from nastk.gan.objectives import Hinge
+from nastk.gan.trainer import GanTrainer
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = faults(), faults()
+GanTrainer(TrainerConfig(), dataset=SimpleNamespace(), objective=Hinge())
+print(before[1], (faults(), faults())[1])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator is what is tuned")
+@pytest.mark.parametrize("theirs", [False, True], ids=["default", "own-settings"])
+def test_memory_of_freed_tensors_is_kept_for_the_next_unless_the_user_tunes_it(
+    theirs: bool,
+) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC", "GLIBC"))}
+    if theirs:
+        environment["MALLOC_ARENA_MAX"] = "1"
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], env=environment, capture_output=True, text=True, check=True
+    )
+    before, after = map(int, done.stdout.split())
+    assert before > 0 and (after > before // 3) == theirs

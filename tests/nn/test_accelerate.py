@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from nastk.nn import forms, frequency
 from nastk.nn.accelerate import accelerate
 from nastk.nn.choice import Absent, Network, build
 from nastk.nn.complexity import count
@@ -206,9 +207,10 @@ def test_the_bill_is_that_of_the_definition() -> None:
     assert count(made, (2, 8, 8)) == count(plain, (2, 8, 8))
 
 
-def test_half_precision_keeps_choice_gradients_in_single() -> None:
+def test_half_precision_keeps_choice_gradients_in_single(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "MANY", 0)
     found = {}
-    for form in ("merged", "plain"):
+    for form in ("merged", "frequency", "plain"):
         for half in (True, False):
             made = randomised(network(width=8, form=form)).float().train()
             weights = mix(made)
@@ -220,11 +222,47 @@ def test_half_precision_keeps_choice_gradients_in_single() -> None:
             assert {g.dtype for g in gradients} == {torch.float32}
             found[form, half] = torch.cat(gradients)
     exact = found["plain", False]
-    torch.testing.assert_close(found["merged", False], exact, rtol=1e-3, atol=1e-3)
-    cosine = torch.cosine_similarity(found["merged", True], exact, 0)
-    assert float(cosine) > 0.99
-    # A gradient that had been rounded to bf16 would come back unchanged.
-    assert not torch.equal(found["merged", True], found["merged", True].bfloat16().float())
+    for form in ("merged", "frequency"):
+        torch.testing.assert_close(found[form, False], exact, rtol=1e-3, atol=1e-3)
+        cosine = torch.cosine_similarity(found[form, True], exact, 0)
+        assert float(cosine) > 0.99
+        # A gradient that had been rounded to bf16 would come back unchanged.
+        assert not torch.equal(found[form, True], found[form, True].bfloat16().float())
+
+
+def test_spectra_are_in_half_precision_only_where_many_products_pay_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[torch.dtype] = []
+    real = frequency.mixed_channels
+
+    def spied(pairs: Any) -> Tensor:
+        seen.extend(tensor.dtype for pair in pairs for tensor in pair)
+        return real(pairs)
+
+    monkeypatch.setattr(frequency, "mixed_channels", spied)
+    made = randomised(network(width=8, form="frequency")).float().train()
+    x = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+    for many, autocast, expected in (
+        (0, True, torch.bfloat16),
+        (1e12, True, torch.complex64),
+        (0, False, torch.complex64),
+    ):
+        monkeypatch.setattr(forms, "MANY", many)
+        seen.clear()
+        mix(made)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            made(x)
+        assert {*seen} == {expected}
+
+
+@pytest.mark.parametrize("last", ["down", "up"])
+def test_spectra_as_pairs_of_parts_are_complex_ones(
+    monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    monkeypatch.setattr(frequency, "_short", lambda dtype: True)
+    hold_forms(Cells(3, 4, 8, CONVS, last), "generator", "frequency", 2)
+    test_a_gradient_of_a_gradient_can_be_taken()
 
 
 def test_a_gradient_of_a_gradient_can_be_taken() -> None:
