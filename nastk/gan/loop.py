@@ -384,8 +384,8 @@ class GanTraining(Training):
             short_products(self._config.precision == "tf32"),
             self._g_modes.kept(),
             self._d_modes.kept(),
-            gradients(self.pair.generator.parameters(), lambda p: id(p) in g),
-            gradients(self.pair.discriminator.parameters(), lambda p: id(p) in d),
+            gradients(self._g_modes.parameters, lambda p: id(p) in g),
+            gradients(self._d_modes.parameters, lambda p: id(p) in d),
         ):
             self._generator_mode(True)
             self._d_modes.training(self._plan.train_discriminator)

@@ -29,10 +29,15 @@ class Modes:
     buffers (a norm without gain) when none of these is, by name. Frozen modules stay in eval
     mode, so that their running statistics do not move. Modules that own neither (activations,
     dropout) follow the network.
+
+    Attributes:
+        parameters: of the network, listed once: a walk through its modules at every step would
+            take longer than many of their products.
     """
 
     def __init__(self, network: nn.Module, trainable: Trainable | None) -> None:
-        self._network = network
+        self.parameters = list(network.parameters())
+        self._modules = list(network.modules())
         self._followers = [
             module
             for prefix, module in network.named_modules()
@@ -42,20 +47,24 @@ class Modes:
     def training(self, on: bool) -> None:
         """Put every module that is not frozen into training (or eval) mode."""
         for module in self._followers:
-            # A module's own __setattr__ looks for parameters; this runs several times a step.
-            object.__setattr__(module, "training", on)
+            _switch(module, on)
 
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Start with everything in eval mode; restore every module's mode at the end."""
-        before = {module: module.training for module in self._network.modules()}
-        for module in before:
-            module.training = False
+        before = [module.training for module in self._modules]
+        for module in self._modules:
+            _switch(module, False)
         try:
             yield
         finally:
-            for module, mode in before.items():
-                module.training = mode
+            for module, mode in zip(self._modules, before, strict=True):
+                _switch(module, mode)
+
+
+def _switch(module: nn.Module, training: bool) -> None:
+    # A module's own __setattr__ looks for parameters; this runs several times a step.
+    object.__setattr__(module, "training", training)
 
 
 def _follows(module: nn.Module, prefix: str, trainable: Trainable) -> bool:
@@ -71,9 +80,11 @@ def gradients(
     """Let exactly the parameters that ``on`` selects require gradients; restored at the end."""
     before = [(p, p.requires_grad) for p in parameters]
     for p, _ in before:
-        p.requires_grad_(on(p))
+        if p.requires_grad != on(p):
+            p.requires_grad_(on(p))
     try:
         yield
     finally:
         for p, flag in before:
-            p.requires_grad_(flag)
+            if p.requires_grad != flag:
+                p.requires_grad_(flag)

@@ -8,6 +8,7 @@ weights. Only parameters are kept for backward.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -36,12 +37,12 @@ class Layout:
     @property
     def rows(self) -> tuple[int, ...]:
         """Distinct row offsets, ascending."""
-        return tuple(sorted({r for t in self.taps for r in t.rows()}))
+        return _grid(self.taps)[0]
 
     @property
     def columns(self) -> tuple[int, ...]:
         """Distinct column offsets, ascending."""
-        return tuple(sorted({c for t in self.taps for c in t.columns()}))
+        return _grid(self.taps)[1]
 
     @property
     def sizes(self) -> list[int]:
@@ -56,6 +57,14 @@ class Layout:
             for r in option.rows()
             for c in option.columns()
         ]
+
+
+@cache
+def _grid(options: tuple[Taps, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the distinct row and column offsets; a pass asks for those of every edge."""
+    rows = sorted({r for t in options for r in t.rows()})
+    columns = sorted({c for t in options for c in t.columns()})
+    return tuple(rows), tuple(columns)
 
 
 @constant

@@ -61,17 +61,20 @@ def _period(side: int, out: int, stride: int, offsets: Sequence[int]) -> int:
 
 @frozen(eq=False)
 class Matrices:
-    """A transform of both axes as real products.
+    """A transform of both axes, and its transpose.
 
     Attributes:
         along: ``(2 * frequencies, positions)``, of the first axis: for each frequency a row of
             cosines and one of signed sines.
-        down: ``(2, period, 2 * positions)``, of the second: what gives real parts from real parts
-            above imaginary ones, and what gives imaginary parts.
-        up: its transpose ``(2 * positions, 2, period)``, as of a complex matrix.
+        back: ``(positions, 2 * frequencies)``, the real part of its transpose.
+        down: of the second axis, complex ``(period, positions)``. Short: ``(2, period, 2 *
+            positions)``, for real and for imaginary parts, from real parts above imaginary ones.
+        up: its transpose. Short: ``(2, 2 * positions, period)``, to real parts above imaginary
+            ones, from real and from imaginary parts.
     """
 
     along: Tensor
+    back: Tensor
     down: Tensor
     up: Tensor
 
@@ -123,9 +126,16 @@ def _matrices(
     along: Tensor, angles: Tensor, sign: int, dtype: torch.dtype, device: torch.device
 ) -> Matrices:
     cos, sin = angles.cos(), sign * angles.sin()
-    down = torch.stack((torch.cat((cos, -sin), 1), torch.cat((sin, cos), 1)))
-    up = torch.stack((down[0].t(), -down[1].t()), 1)
-    return Matrices(*(m.to(device, dtype) for m in (along.flatten(0, 1), down, up)))
+    back = along * torch.tensor([1.0, -1.0])[:, None]
+    if _short(dtype):
+        down = torch.stack((torch.cat((cos, -sin), 1), torch.cat((sin, cos), 1)))
+        up = torch.stack((torch.cat((cos, sin), 1), torch.cat((-sin, cos), 1))).mT
+    else:
+        down = torch.complex(cos, sin)
+        up = down.t()
+    kind = dtype if _short(dtype) else dtype.to_complex()
+    real = along.flatten(0, 1), back.flatten(0, 1).t()
+    return Matrices(*(m.to(device, dtype) for m in real), *(m.to(device, kind) for m in (down, up)))
 
 
 def spectrum(x: Tensor, plane: Plane) -> Tensor:
@@ -181,15 +191,14 @@ class _Analysed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrices: Matrices) -> Tensor:
         ctx.matrices = matrices
-        n = matrices.half
-        half = torch.mm(matrices.along, x.flatten(1)).view(n, -1, x.shape[2])
-        if _short(x.dtype):
-            found = half.new_empty(2, n, matrices.down.shape[1], x.shape[2])
-            for part, matrix in zip(found, matrices.down, strict=True):
-                torch.bmm(matrix.expand(n, -1, -1), half, out=part)
-            return found
-        parts = torch.bmm(matrices.down.flatten(0, 1).expand(n, -1, -1), half)
-        return torch.complex(*parts.chunk(2, 1))
+        n, down = matrices.half, matrices.down
+        half = torch.mm(matrices.along, x.flatten(1)).view(n, 2, -1, x.shape[2])
+        if down.is_complex():
+            return torch.bmm(down.expand(n, -1, -1), torch.complex(half[:, 0], half[:, 1]))
+        found = half.new_empty(2, n, down.shape[1], x.shape[2])
+        for part, matrix in zip(found, down, strict=True):
+            torch.bmm(matrix.expand(n, -1, -1), half.flatten(1, 2), out=part)
+        return found
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -202,13 +211,16 @@ class _Synthesised(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, matrices: Matrices) -> Tensor:
         ctx.matrices = matrices
-        n, along = matrices.half, matrices.along
-        up = matrices.up.expand(n, -1, -1, -1)
+        n, up = matrices.half, matrices.up
         if y.is_complex():
-            half = torch.bmm(up.flatten(2), torch.cat((y.real, y.imag), 1))
+            half = torch.bmm(up.expand(n, -1, -1), y)
+            parts = torch.stack((half.real, half.imag), 1)
         else:
-            half = torch.bmm(up[:, :, 0], y[0]).baddbmm_(up[:, :, 1], y[1])
-        return torch.mm(along.t(), half.view(len(along), -1)).view(along.shape[1], -1, y.shape[-1])
+            real, imaginary = (matrix.expand(n, -1, -1) for matrix in up)
+            parts = torch.bmm(real, y[0]).baddbmm_(imaginary, y[1])
+        return torch.mm(matrices.back, parts.view(2 * n, -1)).view(
+            len(matrices.back), -1, y.shape[-1]
+        )
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

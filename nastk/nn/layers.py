@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -181,7 +181,7 @@ class FlatLinear(nn.Linear):
 
 def raw_weight(module: nn.Module) -> Tensor:
     """Return a layer's stored weight, of any shape, below a parametrisation (spectral norm)."""
-    parametrizations = getattr(module, "parametrizations", None)
+    parametrizations: Any = module._modules.get("parametrizations")
     if parametrizations is not None and "weight" in parametrizations:
         weight = parametrizations["weight"].original
     else:

@@ -147,8 +147,9 @@ def _is_spectral(module: nn.Module) -> bool:
 
 def norm_of(conv: nn.Module) -> _SpectralNorm | None:
     """Return the spectral norm of a recognised convolution, None where it has none."""
-    lists: Any = getattr(conv, "parametrizations", None)
-    return None if lists is None else lists["weight"][0]
+    # Asked often: a module's own lookup raises and catches for what it has not.
+    lists: Any = conv._modules.get("parametrizations")
+    return None if lists is None else lists._modules["weight"]._modules["0"]
 
 
 def _is_point(conv: nn.Conv2d) -> bool:

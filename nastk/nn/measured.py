@@ -7,6 +7,7 @@ the same forms again, whatever a clock would say now.
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import cast
 
 import torch
@@ -77,12 +78,7 @@ class Measured:
         """Return the form for ``group``: by timing with ``measure``, else by the rule of forms."""
         if wanted == "measure":
             return self.form(group, device)
-        layout = group.layout
-        taps = len({p for option in layout.taps for p in layout.places(option)})
-        return choose(
-            wanted, group.plane, group.batch, (layout.source, layout.out), taps, device.type,
-            (group.stored, group.short), group.edges,
-        )  # fmt: skip
+        return _by_rule(wanted, group, device.type)
 
     def form(self, group: Group, device: torch.device) -> Form:
         """Return the fastest form for ``group``, timing all that can do it the first time."""
@@ -92,6 +88,17 @@ class Measured:
             forms = possible(group.plane, group.stored, half=half)
             known = self.forms[group.key] = min(forms, key=lambda f: seconds(f, group, device))
         return cast("Form", known)
+
+
+@cache
+def _by_rule(wanted: str, group: Group, kind: str) -> Form:
+    """Return what :func:`choose` says; every pass asks it for the same few groups."""
+    layout = group.layout
+    taps = len({p for option in layout.taps for p in layout.places(option)})
+    return choose(
+        wanted, group.plane, group.batch, (layout.source, layout.out), taps, kind,
+        (group.stored, group.short), group.edges,
+    )  # fmt: skip
 
 
 def seconds(form: Form, group: Group, device: torch.device) -> float:

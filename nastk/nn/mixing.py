@@ -277,9 +277,7 @@ class Pass:
         first, *others = (self._by_convolution(plane, term, form) for term in terms)
         return sum(others, first)
 
-    def _by_frequency(
-        self, plane: Plane, terms: Sequence[Convolved], dtype: torch.dtype
-    ) -> Tensor:
+    def _by_frequency(self, plane: Plane, terms: Sequence[Convolved], dtype: torch.dtype) -> Tensor:
         with torch.autocast(self._device.type, enabled=False):
             pairs = []
             for term in terms:

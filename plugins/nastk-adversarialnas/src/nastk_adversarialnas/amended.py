@@ -7,7 +7,7 @@ inputs, statistics and weights are the same before and after.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -60,9 +60,9 @@ def unmoved(*networks: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def fixed(*networks: nn.Module) -> Iterator[None]:
-    """Ask for no gradients of the networks' weights; what only they need is not computed."""
-    asked = [p for n in networks for p in n.parameters() if p.requires_grad]
+def fixed(weights: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Ask for no gradients of ``weights``; what only they need is not computed."""
+    asked = [p for p in weights if p.requires_grad]
     for parameter in asked:
         parameter.requires_grad_(False)
     try:

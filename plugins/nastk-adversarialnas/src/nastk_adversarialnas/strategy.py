@@ -10,7 +10,7 @@ why, is listed in the plugin's README.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -230,12 +230,13 @@ class AdversarialStrategy(Strategy):
         """Return what updates the choice weights of one network, None where it has none."""
         if role not in self.weights:
             return None
-        network = pair.generator if role == "generator" else pair.discriminator
+        own = list((pair.generator if role == "generator" else pair.discriminator).parameters())
+        everything = [*pair.generator.parameters(), *pair.discriminator.parameters()]
         choices = self.weights[role].parameters()
 
         def update(turn: Turn) -> None:
-            weights = [p for p in network.parameters() if p.requires_grad]
-            with self._attached(role, pair):
+            weights = [p for p in own if p.requires_grad]
+            with self._attached(role, pair, everything):
                 found = choice_gradients(
                     lambda held_out: turn.loss(role, held_out),
                     choices,
@@ -250,8 +251,10 @@ class AdversarialStrategy(Strategy):
         return update
 
     @contextmanager
-    def _attached(self, role: Role, pair: Pair) -> Iterator[None]:
-        """Let gradients reach one network's choice weights.
+    def _attached(
+        self, role: Role, pair: Pair, weights: Sequence[torch.nn.Parameter]
+    ) -> Iterator[None]:
+        """Let gradients reach one network's choice weights, and none of the networks' ``weights``.
 
         For the second-order gradient, losses must be repeatable: all noise is held, and
         statistics are put back.
@@ -260,7 +263,7 @@ class AdversarialStrategy(Strategy):
         second = self.config.amending > 0
         try:
             if not second:
-                with fixed(pair.generator, pair.discriminator):
+                with fixed(weights):
                     yield
                 return
             for name, mixer in self._mixers.items():
