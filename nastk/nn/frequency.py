@@ -128,14 +128,13 @@ def _matrices(
     cos, sin = angles.cos(), sign * angles.sin()
     back = along * torch.tensor([1.0, -1.0])[:, None]
     if _short(dtype):
-        down = torch.stack((torch.cat((cos, -sin), 1), torch.cat((sin, cos), 1)))
-        up = torch.stack((torch.cat((cos, sin), 1), torch.cat((-sin, cos), 1))).mT
+        down = torch.stack((torch.cat((cos, -sin), 1), torch.cat((sin, cos), 1))).to(dtype)
+        up = torch.stack((torch.cat((cos, sin), 1), torch.cat((-sin, cos), 1))).mT.to(dtype)
     else:
-        down = torch.complex(cos, sin)
+        down = torch.complex(cos, sin).to(dtype.to_complex())
         up = down.t()
-    kind = dtype if _short(dtype) else dtype.to_complex()
-    real = along.flatten(0, 1), back.flatten(0, 1).t()
-    return Matrices(*(m.to(device, dtype) for m in real), *(m.to(device, kind) for m in (down, up)))
+    along, back = (matrix.flatten(0, 1).to(dtype) for matrix in (along, back))
+    return Matrices(*(m.to(device) for m in (along, back.t(), down, up)))
 
 
 def spectrum(x: Tensor, plane: Plane) -> Tensor:
