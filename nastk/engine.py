@@ -315,7 +315,7 @@ class _Loop:
         Raises:
             DiskError: there is not enough.
         """
-        needs = estimate(self.world, training)
+        needs = estimate(self.world, training, self.tick)
         self._tell("needs", asdict(needs))
         check_room(self.folder, self.world.config.engine.reserve_mb * 2**20, needs.disk)
 

@@ -55,7 +55,7 @@ class Estimate:
     memory: int
 
 
-def estimate(world: World, training: Training) -> Estimate:
+def estimate(world: World, training: Training, tick: int) -> Estimate:
     """Return what the run will need from now on, its winner being known.
 
     The state of a training is counted exactly, that of a strategy as it says.
@@ -63,8 +63,9 @@ def estimate(world: World, training: Training) -> Estimate:
     Args:
         world: of the run.
         training: of the winner, after a step.
+        tick: steps of the engine before it.
     """
-    return _Sized.of(world, training).estimate()
+    return evolve(_Sized.of(world, training), tick=tick).estimate()
 
 
 @frozen
@@ -78,6 +79,7 @@ class _Sized:
         state: of the final training.
         best: weights of the winner.
         waiting: trainings of candidates that the strategy's state holds beside.
+        tick: steps of the engine before the final training; 0: about one a candidate.
     """
 
     world: World
@@ -86,6 +88,7 @@ class _Sized:
     state: int
     best: int
     waiting: int = 0
+    tick: int = 0
 
     @classmethod
     def of(cls, world: World, training: Training, waiting: int = 0) -> _Sized:
@@ -97,8 +100,7 @@ class _Sized:
         engine, final = self.world.config.engine, self.world.config.final
         state = self.state * (1 if final.leaders == 1 else 2)
         held, left = self.waiting * self.state, self._left()
-        steps = math.ceil(final.steps / CHUNK) * final.leaders
-        commits = math.ceil(steps / engine.commit_every) + 1
+        commits = self._commits()
         kept = min(engine.keep + 1, commits)
         sheets = commits + math.ceil(self._candidates / engine.commit_every)
         disk = max(kept * state, (engine.keep + 1) * (self.searching + held))
@@ -108,6 +110,13 @@ class _Sized:
         return Estimate(
             max(state, self.searching + held) + left, disk, _memory() + LIBRARIES + at_work
         )
+
+    def _commits(self) -> int:
+        """Return the generations that hold a final training: by schedule, at its end, and last."""
+        first, every = self.tick or max(1, self._candidates), self.world.config.engine.commit_every
+        final = self.world.config.final
+        end = first + math.ceil(final.steps / CHUNK) * final.leaders
+        return end // every - first // every + bool(end % every) + 1
 
     @property
     def _candidates(self) -> int:
