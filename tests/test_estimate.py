@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +131,10 @@ class Ear:
     """Hears what a run needs; may stop it at some step."""
 
     def __init__(self, at: int = -1) -> None:
-        self.heard: list[dict[str, Any]] = []
+        self.heard: list[Mapping[str, Any]] = []
         self.stop, self.at = engine.StopRequest(), at
 
-    def emit(self, event: dict[str, Any]) -> None:
+    def emit(self, event: Mapping[str, Any]) -> None:
         if event["type"] == "needs":
             self.heard.append(event)
         if event["type"] == "step" and event["step"] == self.at:
