@@ -19,7 +19,7 @@ from attrs import asdict, evolve
 from nastk.assembly import World, assemble, changes, run_document
 from nastk.config import Config
 from nastk.errors import DiskError
-from nastk.estimate import estimate
+from nastk.estimate import estimate, span
 from nastk.events import FanOut, Sink, make_event
 from nastk.executor import InProcess
 from nastk.fixed import FixedStrategy
@@ -40,7 +40,7 @@ from nastk.resuming import (
     resumable,
     saved_config,
 )
-from nastk.retention import check_room, thin_out
+from nastk.retention import check_room, shortage, thin_out
 from nastk.rundir import Generation, RunFolder, check_free
 from nastk.search import begin, reason_of
 from nastk.stages import OUTSIDE_BUDGET, STAGES, Stage, final_length, spent_share
@@ -152,7 +152,7 @@ def plan(config: Config, registry: Registry) -> dict[str, Any]:
     else:
         architecture = search.space.sample(child.numpy("sample"))
     candidate: dict[str, Any] = {"codes": search.space.encode(architecture)}
-    needs: dict[str, int] = {}
+    needs: dict[str, Any] = {}
     length: dict[str, Any] = {}
     try:
         recipe = Plan(phase="plan", horizon=config.final.steps)
@@ -162,7 +162,7 @@ def plan(config: Config, registry: Registry) -> dict[str, Any]:
             seconds = min(seconds, _one_step(training)[1])
         candidate |= {"step": {"images": cost.images, "macs": cost.macs, "seconds": seconds}}
         length = _length(world, evolve(cost, seconds=seconds))
-        needs = asdict(estimate(world, training))
+        needs = span(world, training, architecture, search.randomness.child("plan/needs"))
     except RuntimeError as error:
         candidate["problem"] = reason_of(error)
     return {
@@ -178,6 +178,11 @@ def plan(config: Config, registry: Registry) -> dict[str, Any]:
                   "budget": config.final.budget},
         "candidate": candidate,
         "needs": needs,
+        "room": shortage(
+            Path(config.run.out or "runs"),
+            needs.get("disk", 0) + config.engine.reserve_mb * 2**20,
+            "to finish",
+        ),
     }  # fmt: skip
 
 
@@ -295,9 +300,24 @@ class _Loop:
         if self.index == len(STAGES):
             self._event("result", self.outcomes["evaluate"])
             return
-        self.stage = STAGES[self.index](self.world, self.folder)
+        self.stage = self._made_stage()
         self._event("stage", {"stage": self.stage.name})
         self.stage.start(self.outcomes)
+
+    def _made_stage(self) -> Stage:
+        stage = STAGES[self.index](self.world, self.folder)
+        stage.began = self._foretell
+        return stage
+
+    def _foretell(self, training: Training) -> None:
+        """Say what the run takes, now that the final training is there, and check for room.
+
+        Raises:
+            DiskError: there is not enough.
+        """
+        needs = estimate(self.world, training, self.tick)
+        self._tell("needs", asdict(needs))
+        check_room(self.folder, self.world.config.engine.reserve_mb * 2**20, needs.disk)
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -329,7 +349,7 @@ class _Loop:
         engine = states["engine"]
         self.tick, self.index = engine["tick"], engine["stage"]
         self.outcomes = dict(engine["outcomes"])
-        self.stage = STAGES[self.index](self.world, self.folder)
+        self.stage = self._made_stage()
         # The ledger and the streams come first for whoever reads them in start, and the streams
         # again last, for whoever drew from them there.
         search.ledger.load_state_dict(states["ledger"])

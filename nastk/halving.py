@@ -128,6 +128,13 @@ class Halving(WrappingStrategy):
         self.asked_all = False
         self.trained = 0
 
+    @property
+    def waiting(self) -> int:
+        """About how many trainings of candidates its state holds at most."""
+        if len(self.inner.objectives) > 1:
+            return max(self.schedule.sizes)
+        return max(self.schedule.quota(b, 0, n) for b, n in enumerate(self.schedule.sizes))
+
     # -- life ----------------------------------------------------------------------------------
 
     def start(self, search: Search) -> None:

@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nastk import disk
 from nastk.errors import DiskError
 from nastk.rundir import RunFolder
 
 
-def check_room(folder: RunFolder, reserve: int) -> None:
-    """Check that another generation like the last leaves ``reserve`` bytes on the disk.
+def check_room(folder: RunFolder, reserve: int, most: int = 0) -> None:
+    """Check that what comes leaves ``reserve`` bytes on the disk.
+
+    Args:
+        folder: of the run.
+        reserve: bytes that stay free.
+        most: bytes that the folder grows to; 0: another generation like the last is to come.
 
     Raises:
         DiskError: it would not.
     """
-    last = max(folder.generations(), default=0)
-    files = (folder.path / "generations" / f"{last:05d}").glob("*")
-    needed = reserve + sum(file.stat().st_size for file in files)
-    free = disk.free(folder.path)
-    if free < needed:
-        raise DiskError(
-            f"{folder.path}: got {free >> 20} MB free, expected {(needed >> 20) + 1} MB to commit "
-            "and leave engine.reserve_mb",
-            "make room",
-        )
+    generations = folder.path / "generations"
+    if most:
+        what, ahead = "to train the winner", max(0, most - _size(generations))
+    else:
+        last = max(folder.generations(), default=0)
+        what, ahead = "to commit", _size(generations / f"{last:05d}")
+    if problem := shortage(folder.path, reserve + ahead, what):
+        raise DiskError(problem, "make room")
+
+
+def shortage(path: Path, needed: int, what: str) -> str:
+    """Return a line where fewer than ``needed`` bytes are free at ``path``, else empty.
+
+    Args:
+        path: of a folder that is there, or will be.
+        needed: bytes for what comes, and those that stay free.
+        what: comes.
+    """
+    there = next((p for p in (path, *path.absolute().parents) if p.exists()), path)
+    free = disk.free(there)
+    if free >= needed:
+        return ""
+    return (
+        f"{path}: got {free >> 20} MB free, expected {(needed >> 20) + 1} MB {what} "
+        "and leave engine.reserve_mb"
+    )
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def thin_out(folder: RunFolder, newest: int, most: int) -> None:

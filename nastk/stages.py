@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -51,9 +51,11 @@ class Stage(ABC):
 
     Attributes:
         name: unique within the run.
+        began: told of every final training after its first update; set by whoever wants to know.
     """
 
     name: str
+    began: Callable[[Training], None] | None = None
 
     def __init__(self, world: World, folder: RunFolder) -> None:
         self.world = world
@@ -166,7 +168,7 @@ class RetrainStage(Stage):
         quarantine = self.search.quarantine
         try:
             with quarantine.trying(f"leader {self.index}") if quarantine else nullcontext():
-                progress = training.advance(Budget(updates_ahead(self.length, before)))
+                progress = self._advance(training)
                 self.trained = spent_share(self.length, training.cost)
                 if self.trained >= 1.0:
                     self._measure(training)
@@ -206,6 +208,16 @@ class RetrainStage(Stage):
             architecture = self.queue[self.index]
             self.training = begin_final(self.world, architecture, self.index, self.kept)
         return self.training
+
+    def _advance(self, training: Training) -> Progress:
+        """Train for a chunk; only after its first update is all of a training's state there."""
+        ahead = updates_ahead(self.length, training.cost)
+        if training.cost.steps:
+            return training.advance(Budget(ahead))
+        progress = training.advance(Budget(1))
+        if self.began is not None:
+            self.began(training)
+        return training.advance(Budget(ahead - 1)) if ahead > 1 else progress
 
     def _measure(self, training: Training) -> None:
         found = measure_final(self.world, training, self.queue[self.index], "validation")

@@ -147,7 +147,7 @@ def test_a_training_that_diverges_says_what_diverged_when_and_what_to_do(tmp_pat
     result = nastk(*words, "--set", "trainer.g_lr=1e30", "--set", "trainer.d_lr=1e30", "--json")
     assert result.exit_code == 3, result.output
     (line,) = [x for x in result.stderr.splitlines() if "the training diverged" in x]
-    assert "diverged: step 20: loss '" in line
+    assert "diverged: step 1: loss '" in line
     assert "is not finite" in line
     assert "trainer.g_lr, trainer.d_lr" in line
     summary = json.loads(result.stdout.splitlines()[-1])

@@ -226,11 +226,16 @@ def _cost_row(name: str, cost: Cost) -> tuple[str, ...]:
 
 def show_plan(plan: Mapping[str, Any], as_json: bool) -> int:
     """Write what a dry run found; return the exit code."""
+    from nastk.cli.progress import needs_line
+
     if as_json:
         print_json("plan", dict(plan))
     else:
-        told = {k: v for k, v in plan.items() if k != "length" and v not in (None, {})}
-        rows = [(key, _cell("", value)) for key, value in told.items()]
+        told = {k: v for k, v in plan.items() if k != "length" and v not in (None, {}, "")}
+        rows = [
+            (key, needs_line(value) if key == "needs" else _cell("", value))
+            for key, value in told.items()
+        ]
         line = _length_line(plan["length"], plan["space"]["size"]) if plan["length"] else ""
         print_table([("plan", line), *rows] if line else rows)
     return 0
@@ -255,7 +260,6 @@ def _length_line(length: Mapping[str, Any], size: int) -> str:
     return line + (f" (the space has {size:,} architectures; repeats cost nothing)" if few else "")
 
 
-_BYTES = ("generation", "disk", "memory")
 _UNITS: Mapping[str, Callable[[Any], str]] = {
     "images": lambda n: f"{n:,} images",
     "macs": lambda n: f"{n / 1e9:.3g} GMACs",
@@ -272,8 +276,7 @@ def _cell(key: str, value: Any) -> str:
             return f"{value['amount']:,.15g} {value['unit']}"
         text = ", ".join(_cell(k, v) for k, v in value.items() if v not in ("", None))
         return f"{key} of {text}" if key else text
-    text = f"{value / 2**20:,.1f} MB" if key in _BYTES else _plain(value)
-    return f"{key} {text}" if key else text
+    return f"{key} {_plain(value)}" if key else _plain(value)
 
 
 def _plain(value: Any) -> str:

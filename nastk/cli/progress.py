@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 INTERVAL = 5.0
 """Seconds between two plain status lines."""
-_ALWAYS = ("folder", "stage", "finalist", "resumed", "leaders", "interrupted", "warning")
+_ALWAYS = ("folder", "stage", "finalist", "resumed", "leaders", "needs", "interrupted", "warning")
 
 
 class Meter:
@@ -185,10 +185,21 @@ def describe(event: Mapping[str, Any]) -> str:
         found, going = event.get("found", 0), event.get("going_on", 0)
         goes = "goes" if going == 1 else "go"
         return f"leaders: {found} found, {going} {goes} on · best {leaders[0].get('codes', 'none')}"
+    if event.get("type") == "needs":
+        return f"the final training takes {needs_line(event)}"
     skip = ("schema", "type", "step", "spent", "time", "message")
     words = [str(event.get("message", ""))]
     words += [f"{k} {v}" for k, v in event.items() if k not in skip and _is_short(v)]
     return f"{event.get('type')}: {' · '.join(w for w in words if w)}"
+
+
+def needs_line(needs: Mapping[str, Any]) -> str:
+    """Return what a run takes of disk and memory, from the least to the most where they differ."""
+    least, told = needs.get("least", {}), []
+    for name in ("generation", "disk", "memory"):
+        low = f"{least[name] / 2**20:,.1f} to " if name in least else ""
+        told.append(f"{name} {low}{needs[name] / 2**20:,.1f} MB")
+    return ", ".join([*told, *(["by which architecture wins"] if least else [])])
 
 
 def _is_short(value: Any) -> bool:

@@ -116,6 +116,7 @@ class StasganSpace(SearchSpace):
                 block=units - 1,
                 cell="depth",
                 kind="depth",
+                costs=tuple(map(int, DEPTHS)),
                 allowed=tuple(str(d) for d in self._depths),
             )
         ]
