@@ -14,19 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, evolve
+from attrs import asdict
 
 from nastk.assembly import World, assemble, changes, run_document
 from nastk.config import Config
 from nastk.errors import DiskError
-from nastk.estimate import estimate, span
+from nastk.estimate import estimate
 from nastk.events import FanOut, Sink, make_event
 from nastk.executor import InProcess
-from nastk.fixed import FixedStrategy
-from nastk.halving import Halving
 from nastk.pictures import save_sheet
 from nastk.quarantine import Guard, Quarantine
-from nastk.records import Budget, Cost, Trial, to_json
+from nastk.records import Trial, to_json
 from nastk.registry import Registry
 from nastk.result import Result, result_of, trial_record, trial_values
 from nastk.resuming import (
@@ -40,18 +38,13 @@ from nastk.resuming import (
     resumable,
     saved_config,
 )
-from nastk.retention import check_room, shortage, thin_out
+from nastk.retention import check_room, generations_size, thin_out
 from nastk.rundir import Generation, RunFolder, check_free
-from nastk.search import begin, reason_of
-from nastk.stages import OUTSIDE_BUDGET, STAGES, Stage, final_length, spent_share
-from nastk.strategy import AskTellStrategy, WrappingStrategy
-from nastk.trainer import Plan, Training
+from nastk.stages import OUTSIDE_BUDGET, STAGES, Stage
+from nastk.trainer import Training
 from nastk.workers.following import summon
 
-__all__ = ["Result", "StopRequest", "plan", "resume", "run"]
-
-WARM = 1.0
-"""Seconds below which a first step tells little of the next, and a dry run does a second."""
+__all__ = ["Result", "StopRequest", "resume", "run"]
 
 
 class StopRequest:
@@ -128,93 +121,6 @@ def resume(
             refuse(held, changes(held.document, world), CHANGED)
         summon(world)
         return _Loop(world, held, sinks, stop).run(generation, resumed=True)
-
-
-def plan(config: Config, registry: Registry) -> dict[str, Any]:
-    """Return what a run would do, having built one candidate and trained it for one step.
-
-    The candidate is drawn at random; of a training it is the architecture that is given. How long
-    the run takes follows from its step, so candidates that cost more or less make it differ; None
-    where the strategy says of its length no more than a budget that it ends within.
-
-    Nothing is written.
-
-    Raises:
-        UserError: as :func:`run`.
-    """
-    world = assemble(config, registry)
-    summon(world)
-    search = world.search
-    child = search.randomness.child("plan")
-    if isinstance(world.strategy, FixedStrategy):
-        world.strategy.start(search)
-        architecture = world.strategy.leaders()[0].architecture
-    else:
-        architecture = search.space.sample(child.numpy("sample"))
-    candidate: dict[str, Any] = {"codes": search.space.encode(architecture)}
-    needs: dict[str, Any] = {}
-    length: dict[str, Any] = {}
-    try:
-        recipe = Plan(phase="plan", horizon=config.final.steps)
-        training = begin(search.trainer, search.space, architecture, recipe, child)
-        cost, seconds = _one_step(training)
-        if seconds < WARM:
-            seconds = min(seconds, _one_step(training)[1])
-        candidate |= {"step": {"images": cost.images, "macs": cost.macs, "seconds": seconds}}
-        length = _length(world, evolve(cost, seconds=seconds))
-        needs = span(world, training, architecture, search.randomness.child("plan/needs"))
-    except RuntimeError as error:
-        candidate["problem"] = reason_of(error)
-    return {
-        "length": length,
-        "components": {e.component.kind: e.component.name for e in world.entries},
-        "device": search.device,
-        "seed": search.seed,
-        "budget": None if world.budget is None else to_json(world.budget),
-        "space": {"name": search.space.name, "size": search.space.size()},
-        "data": {"name": search.dataset.name, "shape": list(search.dataset.shape),
-                 "classes": search.dataset.classes},
-        "final": {"leaders": config.final.leaders, "steps": config.final.steps,
-                  "budget": config.final.budget},
-        "candidate": candidate,
-        "needs": needs,
-        "room": shortage(
-            Path(config.run.out or "runs"),
-            needs.get("disk", 0) + config.engine.reserve_mb * 2**20,
-            "to finish",
-        ),
-    }  # fmt: skip
-
-
-def _one_step(training: Training) -> tuple[Cost, float]:
-    started = time.perf_counter()
-    cost = training.advance(Budget(1)).cost
-    return cost, time.perf_counter() - started
-
-
-def _length(world: World, step: Cost) -> dict[str, Any]:
-    """Return candidates, steps of each and of all, and seconds, at what one step costs."""
-
-    def bought(budget: Budget) -> float:
-        share = spent_share(budget, step)
-        return 1 / share if share else 0.0
-
-    strategy, planned = world.strategy, None
-    asking = strategy.inner if isinstance(strategy, WrappingStrategy) else strategy
-    found: dict[str, Any] = {"candidates": None, "each": None}
-    if isinstance(asking, AskTellStrategy):
-        found = {"candidates": asking.candidates, "each": bought(asking.budget)}
-        planned = found["candidates"] * found["each"]
-    if isinstance(strategy, Halving):
-        planned = float(strategy.schedule.planned())
-    if isinstance(strategy, FixedStrategy):
-        planned = 0.0
-    if world.budget is not None:
-        paid = bought(world.budget)
-        planned = paid if planned is None else min(paid, planned)
-    final = bought(final_length(world)) * world.config.final.leaders
-    seconds = None if planned is None else (planned + final) * step.seconds
-    return found | {"search": planned, "final": final, "seconds": seconds}
 
 
 class _Loop:
@@ -315,7 +221,7 @@ class _Loop:
         Raises:
             DiskError: there is not enough.
         """
-        needs = estimate(self.world, training, self.tick)
+        needs = estimate(self.world, training, self.tick, generations_size(self.folder))
         self._tell("needs", asdict(needs))
         check_room(self.folder, self.world.config.engine.reserve_mb * 2**20, needs.disk)
 

@@ -55,17 +55,18 @@ class Estimate:
     memory: int
 
 
-def estimate(world: World, training: Training, tick: int) -> Estimate:
+def estimate(world: World, training: Training, tick: int, held: int) -> Estimate:
     """Return what the run will need from now on, its winner being known.
 
-    The state of a training is counted exactly, that of a strategy as it says.
+    The state of a training is counted exactly.
 
     Args:
         world: of the run.
         training: of the winner, after a step.
         tick: steps of the engine before it.
+        held: bytes of the generations that are on disk.
     """
-    return evolve(_Sized.of(world, training), tick=tick).estimate()
+    return evolve(_sized(world, training), held=held, tick=tick).estimate()
 
 
 @frozen
@@ -74,42 +75,36 @@ class _Sized:
 
     Attributes:
         world: of the run.
-        searching: largest state of the strategy.
         sheet: one sheet of pictures.
         state: of the final training.
         best: weights of the winner.
+        searching: largest state of the strategy, where its search is still to come.
         waiting: trainings of candidates that the strategy's state holds beside.
+        held: the generations of a search that has ended.
         tick: steps of the engine before the final training; 0: about one a candidate.
     """
 
     world: World
-    searching: int
     sheet: int
     state: int
     best: int
+    searching: int = 0
     waiting: int = 0
+    held: int = 0
     tick: int = 0
-
-    @classmethod
-    def of(cls, world: World, training: Training, waiting: int = 0) -> _Sized:
-        searching = world.strategy.state_bytes(world.search)
-        state = size_of(training.state_dict())
-        return cls(world, searching, _sheet(training), state, _best(training), waiting)
 
     def estimate(self) -> Estimate:
         engine, final = self.world.config.engine, self.world.config.final
-        state = self.state * (1 if final.leaders == 1 else 2)
-        held, left = self.waiting * self.state, self._left()
-        commits = self._commits()
-        kept = min(engine.keep + 1, commits)
+        left, waiting = self._left(), self.waiting * self.state
+        state = left + self.state * (1 if final.leaders == 1 else 2)
+        searching = left + self.searching + waiting
+        commits, most = self._commits(), engine.keep + 1
         sheets = commits + math.ceil(self._candidates / engine.commit_every)
-        disk = max(kept * state, (engine.keep + 1) * (self.searching + held))
-        disk += (engine.keep + 1) * left + self.best + PAGE
+        before = self.held + state if self.held else most * searching
+        disk = max(min(most, commits) * state, before) + self.best + PAGE
         disk += self._candidates * LINE * 2 + self.sheet * (min(sheets, engine.sheets) + 8)
-        at_work = max(2 * state, int(AT_WORK * self.searching)) + held + left
-        return Estimate(
-            max(state, self.searching + held) + left, disk, _memory() + LIBRARIES + at_work
-        )
+        at_work = max(2 * state - left, int(AT_WORK * self.searching) + left) + waiting
+        return Estimate(max(state, searching), disk, _memory() + LIBRARIES + at_work)
 
     def _commits(self) -> int:
         """Return the generations that hold a final training: by schedule, at its end, and last."""
@@ -132,6 +127,11 @@ class _Sized:
         return min(estate.size, self._candidates) * self.best
 
 
+def _sized(world: World, training: Training) -> _Sized:
+    state = size_of(training.state_dict())
+    return _Sized(world, _sheet(training), state, _best(training))
+
+
 def span(
     world: World, training: Training, architecture: Architecture, randomness: Randomness
 ) -> dict[str, Any]:
@@ -149,7 +149,8 @@ def span(
     """
     strategy = world.strategy
     waiting = strategy.waiting if isinstance(strategy, Halving) else 0
-    here = _Sized.of(world, training, waiting)
+    searching = strategy.state_bytes(world.search)
+    here = evolve(_sized(world, training), searching=searching, waiting=waiting)
     if isinstance(strategy, FixedStrategy):
         return asdict(here.estimate())
     space = world.search.space

@@ -20,12 +20,11 @@ def check_room(folder: RunFolder, reserve: int, most: int = 0) -> None:
     Raises:
         DiskError: it would not.
     """
-    generations = folder.path / "generations"
     if most:
-        what, ahead = "to train the winner", max(0, most - _size(generations))
+        what, ahead = "to train the winner", max(0, most - generations_size(folder))
     else:
         last = max(folder.generations(), default=0)
-        what, ahead = "to commit", _size(generations / f"{last:05d}")
+        what, ahead = "to commit", _size(folder.path / "generations" / f"{last:05d}")
     if problem := shortage(folder.path, reserve + ahead, what):
         raise DiskError(problem, "make room")
 
@@ -46,6 +45,11 @@ def shortage(path: Path, needed: int, what: str) -> str:
         f"{path}: got {free >> 20} MB free, expected {(needed >> 20) + 1} MB {what} "
         "and leave engine.reserve_mb"
     )
+
+
+def generations_size(folder: RunFolder) -> int:
+    """Return the bytes of the generations on disk."""
+    return _size(folder.path / "generations")
 
 
 def _size(folder: Path) -> int:

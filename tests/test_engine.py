@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from nastk import engine
+from nastk import dryrun, engine
 from nastk.errors import NastkError, PairError, RunFolderError
 from nastk.records import Cost
 from nastk.rundir import RunFolder, checksum
@@ -179,7 +179,7 @@ def test_plan_writes_nothing_and_tells_cost_of_a_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    told = engine.plan(config(**{"run.budget": "10steps"}), toys.registry())
+    told = dryrun.plan(config(**{"run.budget": "10steps"}), toys.registry())
     assert list(tmp_path.iterdir()) == []
     assert told["components"]["strategy"] == "toy-random"
     assert told["budget"] == {"amount": 10.0, "unit": "steps"}
@@ -203,7 +203,7 @@ def test_plan_writes_nothing_and_tells_cost_of_a_step(
 def test_plan_tells_how_long_the_search_is(
     strategy: str, flags: Mapping[str, Any], search: float | None
 ) -> None:
-    length = engine.plan(config(strategy, **flags), toys.registry())["length"]
+    length = dryrun.plan(config(strategy, **flags), toys.registry())["length"]
     assert length["search"] == search
     assert (length["seconds"] is None) == (search is None)
 

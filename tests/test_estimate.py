@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nastk import engine
+from nastk import dryrun, engine
 from nastk.assembly import assemble
 from nastk.config import resolve
 from nastk.disk import Disk, replaced
@@ -42,7 +42,7 @@ FLAGS = {
 DRIVER = """
 import json, resource, sys
 from pathlib import Path
-from nastk import disk, engine
+from nastk import disk, dryrun, engine
 from nastk.config import resolve
 from nastk.plugins import load
 
@@ -62,7 +62,7 @@ class Ear:
 folder, scale = Path(sys.argv[1]), Scale()
 registry = load()
 config = resolve(registry, flags=json.loads(sys.argv[2]), env={})
-needs = engine.plan(config, registry)["needs"]
+needs = dryrun.plan(config, registry)["needs"]
 with disk.replaced(scale):
     engine.run(config, registry, folder, [Ear()])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -99,7 +99,7 @@ def test_needs_are_a_range_before_the_start_and_a_number_when_the_winner_is_know
 
 def needs(flags: dict[str, Any]) -> dict[str, Any]:
     registry = load()
-    plan = engine.plan(resolve(registry, flags=flags, env={}), registry)
+    plan = dryrun.plan(resolve(registry, flags=flags, env={}), registry)
     return dict(plan["needs"])
 
 
@@ -143,10 +143,10 @@ class Ear:
 
 def test_a_run_without_room_for_its_winner_stops_before_it_is_trained(tmp_path: Path) -> None:
     with replaced(Small()):
-        assert "expected 201 MB to finish" in engine.plan(toys.config(), toys.registry())["room"]
+        assert "expected 201 MB to finish" in dryrun.plan(toys.config(), toys.registry())["room"]
         with pytest.raises(DiskError, match=r"201 MB to train the winner .*nastk resume"):
             engine.run(toys.config(), toys.registry(), tmp_path / "r")
-    assert engine.plan(toys.config(), toys.registry())["room"] == ""
+    assert dryrun.plan(toys.config(), toys.registry())["room"] == ""
     engine.run(toys.config(), toys.registry(), tmp_path / "whole")
     engine.resume(tmp_path / "r", toys.registry())
     assert result_files(tmp_path / "r") == result_files(tmp_path / "whole")

@@ -48,11 +48,12 @@ def command(
     from nastk import engine
     from nastk.cli.execute import execute, free_folder, on_device, show_plan
     from nastk.config import resolve
+    from nastk.dryrun import plan
 
     app = ctx.ensure_object(App)
     resolved = resolve(app.registry, file=config, flags=flags_of(ctx, settings))
     if dry_run:
-        return show_plan(engine.plan(on_device(resolved), app.registry), as_json)
+        return show_plan(plan(on_device(resolved), app.registry), as_json)
     folder = free_folder(resolved, resolved.run.strategy)
     ready = on_device(resolved)
     board = boards(folder, tensorboard)

@@ -76,6 +76,7 @@ def command(
     from nastk import engine, series
     from nastk.cli.execute import execute, free_folder, on_device, show_plan, usual_folder
     from nastk.cli.several import execute_parts, print_averages
+    from nastk.dryrun import plan
     from nastk.recipes import find_recipe
     from nastk.retraining import training_config
 
@@ -94,7 +95,7 @@ def command(
         app.registry, arch, recipe=named, space=space, budget=budget, flags=flags
     )
     if dry_run:
-        return show_plan(engine.plan(on_device(config), app.registry), as_json)
+        return show_plan(plan(on_device(config), app.registry), as_json)
     if seeds is None:
         folder, ready = free_folder(config, "train"), on_device(config)
         return execute(
