@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, cast
-from unittest.mock import patch
 
 import torch
 from torch import Tensor
 
-from benchmarks.measure import memory, paired, shown
+from benchmarks.measure import apart, memory, own_allocator, shown
 from benchmarks.page import table
 from benchmarks.published_adversarialnas import Iteration
 from nastk.data.batches import Batches
@@ -181,7 +180,7 @@ def work(shape: list[int], way: str) -> Callable[[], object]:
     form, _, bf16 = way.partition(", ")
     size = shape[0], shape[1], shape[2]
     if form == "published":
-        with patch("nastk.gan.trainer.keep_freed_memory"):  # the public code leaves that alone
+        with own_allocator():
             return published(ours(size, "plain"), bf16=bool(bf16))
     strategy = ours(size, form, bf16=bool(bf16))
     return lambda: training(strategy).advance(Budget(1))
@@ -214,11 +213,11 @@ def run(quick: bool) -> dict[str, Any]:
     torch.set_num_threads(1)
     found: dict[str, Any] = {"shapes": []}
     for shape in QUICK if quick else SHAPES:
-        ways = {way: work(list(shape), way) for way in WAYS}
-        entry: dict[str, Any] = {"shape": list(shape), "ways": paired(ways, 1 if quick else 5)}
+        ways = {way: (list(shape), way) for way in WAYS}
+        entry: dict[str, Any] = {"shape": list(shape), "ways": apart(work, ways, 1 if quick else 5)}
         if shape in (QUICK if quick else GROWN):
             entry["memory"] = {way: memory(work, list(shape), way) for way in WAYS}
-            entry["kernels"] = {way: kernels(ways[way]) for way in WAYS[:3]}
+            entry["kernels"] = {way: kernels(work(list(shape), way)) for way in WAYS[:3]}
         found["shapes"].append(entry)
     count = 3 if quick else LONG
     forms = ("merged", "auto")

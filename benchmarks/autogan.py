@@ -5,7 +5,8 @@ Both ways train the same architectures, from the same weights, on the same real 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import published_autogan as published
-from benchmarks.measure import memory, paired, shown
+from benchmarks.measure import apart, memory, own_allocator, paired, shown
 from nastk.data.batches import Batches, to_uint8
 from nastk.dataset import Dataset, Split
 from nastk.gan.config import TrainerConfig
@@ -178,16 +179,21 @@ def _shape(widths: tuple[int, int, int], rounds: int, quick: bool) -> dict[str, 
 
 def training(widths: tuple[int, int, int], rounds: int) -> dict[str, Any]:
     """Return how long an iteration (five steps of D, one of G) takes each way."""
-    sides = Case(widths)
-    plain = sides.published()
-    for _ in range(WARM):
-        plain.step()
-    ways: dict[str, Callable[[], object]] = {"published": lambda: _steps(plain.step)}
-    for name, settings in WAYS.items():
-        case = Case(widths, precision=settings.get("precision", "fp32"))
-        kept = {k: v for k, v in settings.items() if k != "precision"}
-        ways[name] = _advance(case.ours(**kept))
-    return paired(ways, rounds)
+    return apart(trained, {way: (way, list(widths)) for way in ("published", *WAYS)}, rounds)
+
+
+def trained(way: str, widths: list[int]) -> Callable[[], object]:
+    """Return some iterations of a way, for a process of its own."""
+    sizes = widths[0], widths[1], widths[2]
+    if way == "published":
+        with own_allocator():
+            plain = Case(sizes).published()
+        for _ in range(WARM):
+            plain.step()
+        return lambda: _steps(plain.step)
+    settings = dict(WAYS[way])
+    case = Case(sizes, precision=settings.pop("precision", "fp32"))
+    return _advance(case.ours(**settings))
 
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -211,26 +217,33 @@ def _steps(step: Callable[[], object]) -> None:
 
 def rewards(widths: tuple[int, int, int], rounds: int, batches: int) -> dict[str, Any]:
     """Return how long the images of rewards take each way, one path after the other."""
-    case = Case(widths)
-    _, plain, _, _ = case.networks(forms="plain", memory_format="contiguous")
+    ways = {way: (way, list(widths), batches) for way in ("published", "fp32")}
+    return apart(rewarded, ways, rounds)
+
+
+def rewarded(way: str, widths: list[int], batches: int) -> Callable[[], object]:
+    """Return the images of four rewards, for a process of its own."""
+    case = Case((widths[0], widths[1], widths[2]))
+    paths = iter(case.paths[1:])
+    if way == "published":
+        with own_allocator():
+            plain = case.networks(forms="plain", memory_format="contiguous")[1]
+        generator, images = published.Generator(plain), batches * REWARD_BATCH
+
+        def as_published() -> None:
+            for path in islice(paths, 4):
+                published.reward_images(generator, path, images, REWARD_BATCH, LATENT)
+
+        return as_published
     _, quick, _, randomness = case.networks()
     bank = LatentBank(case.space.input, batches * REWARD_BATCH, randomness)
-    generator, turn = published.Generator(plain), [0, 0]
-
-    def path(way: int) -> Mapping[str, str]:
-        turn[way] += 1
-        return case.paths[turn[way]]
-
-    def as_published() -> None:
-        for _ in range(4):
-            published.reward_images(generator, path(0), len(bank), REWARD_BATCH, LATENT)
 
     def ours() -> None:
-        for _ in range(4):
-            activate(quick, path(1))
+        for path in islice(paths, 4):
+            activate(quick, path)
             reward_images(quick, bank)
 
-    return paired({"published": as_published, "fp32": ours}, rounds)
+    return ours
 
 
 def reward_images(generator: Network, bank: LatentBank) -> Tensor:
@@ -274,7 +287,8 @@ def grown(way: str, widths: list[int]) -> Callable[[], object]:
     """Return one iteration of a way, for a process of its own."""
     case = Case((widths[0], widths[1], widths[2]))
     if way == "published":
-        return case.published().step
+        with own_allocator():
+            return case.published().step
     return _once(case.ours())
 
 

@@ -17,13 +17,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16")
 """CPU features that decide which kernels torch takes."""
-_MARK = "peak growth:"
+_MARK = "measured:"
 
 
 def cpu_seconds() -> float:
@@ -71,6 +73,96 @@ def paired(
     return {name: _summary(times[names[0]], times[name]) for name in names}
 
 
+def apart(
+    prepare: Callable[..., Callable[[], object]],
+    ways: Mapping[str, Sequence[Any]],
+    rounds: int,
+) -> dict[str, dict[str, Any]]:
+    """Return what :func:`paired` does, each way in a process of its own.
+
+    What a process keeps to itself, such as the settings of its allocator, is then no other way's.
+
+    Args:
+        prepare: as for :func:`memory`; called with one thread.
+        ways: name → its arguments.
+        rounds: >= 1.
+    """
+    workers = {name: _Worker(prepare, arguments) for name, arguments in ways.items()}
+    try:
+        return paired(workers, rounds, clock=lambda: sum(w.seconds for w in workers.values()))
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+
+class _Worker:
+    """A piece of work in another process, and the CPU seconds that it has taken there."""
+
+    def __init__(self, prepare: Callable[..., Callable[[], object]], given: Sequence[Any]) -> None:
+        self.seconds = 0.0
+        self._process = subprocess.Popen(
+            _command("_serve", prepare, given), cwd=ROOT, env=_environment(1), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def __call__(self) -> None:
+        """Do the work once.
+
+        Raises:
+            RuntimeError: the process ended.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+        for line in self._process.stdout:
+            if line.startswith(_MARK):
+                self.seconds += float(line.removeprefix(_MARK))
+                return
+        raise RuntimeError(f"a measured process ended with {self._process.wait()}")
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def _serve() -> None:
+    """Do the work named in the arguments once for each line that is read."""
+    work = _named()
+    for _ in sys.stdin:
+        begin = cpu_seconds()
+        work()
+        print(f"\n{_MARK}{cpu_seconds() - begin}", flush=True)
+
+
+def _command(
+    child: str, prepare: Callable[..., Callable[[], object]], given: Sequence[Any]
+) -> list[str]:
+    """Return what runs a function of this module for some work in a new process.
+
+    Raises:
+        ValueError: ``prepare`` is no top-level function.
+    """
+    module, name = prepare.__module__, prepare.__qualname__
+    if module == "__main__" or "." in name or "<" in name:
+        raise ValueError(f"{module}.{name}: expected a top-level function of a module")
+    code = f"from benchmarks.measure import {child}; {child}()"
+    return [sys.executable, "-c", code, json.dumps([module, name, list(given)])]
+
+
+def _environment(threads: int) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": str(threads)}
+
+
+def _named() -> Callable[[], object]:
+    """Return the work named in this process's arguments."""
+    module, name, arguments = json.loads(sys.argv[1])
+    work: Callable[[], object] = getattr(importlib.import_module(module), name)(*arguments)
+    return work
+
+
 def _summary(reference: Sequence[float], way: Sequence[float]) -> dict[str, Any]:
     ratios = [r / w for r, w in zip(reference, way, strict=True)]
     middle = statistics.median(ratios)
@@ -111,32 +203,33 @@ def memory(prepare: Callable[..., Callable[[], object]], *arguments: Any, thread
         ValueError: ``prepare`` is no top-level function.
         RuntimeError: the process failed; its last words are in the message.
     """
-    module, name = prepare.__module__, prepare.__qualname__
-    if module == "__main__" or "." in name or "<" in name:
-        raise ValueError(f"{module}.{name}: expected a top-level function of a module")
-    code = "from benchmarks.measure import _child; _child()"
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    given = json.dumps([module, name, list(arguments)])
     done = subprocess.run(
-        [sys.executable, "-c", code, given],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+        _command("_child", prepare, arguments),
+        cwd=ROOT, env=_environment(threads), capture_output=True, text=True, check=False,
     )  # fmt: skip
     last = (done.stdout.strip().splitlines() or [""])[-1]
     if done.returncode or not last.startswith(_MARK):
-        raise RuntimeError(f"{module}.{name}: {done.stderr.strip()[-400:]}")
+        raise RuntimeError(f"{prepare.__qualname__}: {done.stderr.strip()[-400:]}")
     return int(last.removeprefix(_MARK))
 
 
 def _child() -> None:
     """Do the work named in the arguments and print the growth of this process."""
-    module, name, arguments = json.loads(sys.argv[1])
-    work = getattr(importlib.import_module(module), name)(*arguments)
+    work = _named()
     _trim()
     # A peak from before the work would hide its own.
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
     work()
     print(f"\n{_MARK}{max(_status('VmHWM') - before, 0)}")
+
+
+def own_allocator() -> AbstractContextManager[object]:
+    """Return a context in which trainers leave this process's allocator as published code has it.
+
+    For the published ways, whose networks nastk's trainer builds.
+    """
+    return patch("nastk.gan.trainer.keep_freed_memory")
 
 
 def _trim() -> None:

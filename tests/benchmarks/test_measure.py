@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import subprocess
 import sys
 
 import pytest
@@ -87,6 +88,20 @@ def test_values_without_an_exponent_are_refused(x, y):
 
 
 PROBE = """
+import os, time
+
+def burns(seconds):
+    def work():
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+    return work
+
+
+def dies():
+    return lambda: os._exit(7)
+
+
 def allocate(count, wasted):
     bytearray(wasted)
     return lambda: len(bytes(bytearray(count)))
@@ -112,6 +127,21 @@ def test_memory_is_the_peak_of_the_work_alone(probe):
     # Twice the size for a moment; what was held and given back before does not count.
     assert 1.9 * SIZE < memory(probe.allocate, SIZE, 4 * SIZE) < 2.2 * SIZE
     assert memory(probe.allocate, 0, 4 * SIZE) < SIZE / 8
+
+
+def test_ways_in_processes_of_their_own_are_compared_by_what_they_spend_there(probe):
+    found = measure.apart(probe.burns, {"long": (0.2,), "short": (0.05,)}, 1)
+    assert found["long"]["seconds"] == pytest.approx(0.2, rel=0.2)
+    assert found["short"]["ratio"][0] == pytest.approx(4.0, rel=0.3)
+
+
+def test_way_whose_process_dies_is_an_error_and_leaves_none_behind(probe):
+    with pytest.raises(RuntimeError, match="ended with 7"):
+        measure.apart(probe.dies, {"one": (), "other": ()}, 1)
+    running = subprocess.run(
+        ["pgrep", "-f", "memory_probe.*dies"], capture_output=True, check=False
+    )
+    assert running.stdout == b""
 
 
 def test_memory_of_work_that_fails_says_why(probe):
