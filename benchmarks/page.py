@@ -15,10 +15,10 @@ that repeats it; `python -m benchmarks --page docs/performance.md` repeats them 
 page, `--only-page` writes it from the kept results (`benchmarks/results/`).
 
 **How to read it.** Numbers with × are ratios of process CPU time: the plain way's time over the
-other's, above 1 where the other is faster. Both ways run in one process and take turns; the median
-of the paired ratios stands first, the smallest and largest in brackets. Seconds show the scale
-only: they belong to the machine named and drift on a shared one. Memory is the growth of a fresh
-process's resident set at its peak.
+other's, above 1 where the other is faster. Both ways take turns on one machine, beside published
+code each in a process of its own; the median of the paired ratios stands first, the smallest and
+largest in brackets. Seconds show the scale only: they belong to the machine named and drift on a
+shared one. Memory is the growth of a fresh process's resident set at its peak.
 """
 
 
