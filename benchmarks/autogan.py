@@ -6,7 +6,7 @@ Both ways train the same architectures, from the same weights, on the same real 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -224,7 +224,7 @@ def rewards(widths: tuple[int, int, int], rounds: int, batches: int) -> dict[str
 def rewarded(way: str, widths: list[int], batches: int) -> Callable[[], object]:
     """Return the images of four rewards, for a process of its own."""
     case = Case((widths[0], widths[1], widths[2]))
-    paths = iter(case.paths[1:])
+    paths = cycle(case.paths[1:])
     if way == "published":
         with own_allocator():
             plain = case.networks(forms="plain", memory_format="contiguous")[1]
