@@ -10,16 +10,16 @@ from attrs import evolve
 
 from nastk.assembly import World, assemble
 from nastk.config import Config
-from nastk.estimate import span
+from nastk.estimate import begun, span
 from nastk.fixed import FixedStrategy
 from nastk.halving import Halving
 from nastk.records import Budget, Cost, to_json
 from nastk.registry import Registry
 from nastk.retention import shortage
-from nastk.search import begin, reason_of
+from nastk.search import reason_of
 from nastk.stages import final_length, spent_share
 from nastk.strategy import AskTellStrategy, WrappingStrategy
-from nastk.trainer import Plan, Training
+from nastk.trainer import Training
 from nastk.workers.following import summon
 
 WARM = 1.0
@@ -51,8 +51,7 @@ def plan(config: Config, registry: Registry) -> dict[str, Any]:
     needs: dict[str, Any] = {}
     length: dict[str, Any] = {}
     try:
-        recipe = Plan(phase="plan", horizon=config.final.steps)
-        training = begin(search.trainer, search.space, architecture, recipe, child)
+        training = begun(world, architecture, child)
         cost, seconds = _one_step(training)
         if seconds < WARM:
             seconds = min(seconds, _one_step(training)[1])

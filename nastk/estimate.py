@@ -154,13 +154,13 @@ def span(
     if isinstance(strategy, FixedStrategy):
         return asdict(here.estimate())
     space = world.search.space
-    begun = size_of(_begun(world, architecture, randomness).state_dict())
-    gained = (here.state - begun) / max(1, here.best)
+    fresh = size_of(begun(world, architecture, randomness).state_dict())
+    gained = (here.state - fresh) / max(1, here.best)
     found = {architecture: here.estimate()}
 
     def size_up(other: Architecture) -> None:
         with suppress(*FAILURES, SpaceError):  # what cannot be built cannot win
-            beginning = _begun(world, other, randomness)
+            beginning = begun(world, other, randomness)
             state, best = size_of(beginning.state_dict()), _best(beginning)
             sized = evolve(here, state=state + int(gained * best), best=best)
             found[other] = sized.estimate()
@@ -178,7 +178,8 @@ def span(
     return most | ({"least": differing} if differing else {})
 
 
-def _begun(world: World, architecture: Architecture, randomness: Randomness) -> Training:
+def begun(world: World, architecture: Architecture, randomness: Randomness) -> Training:
+    """Return a training like the final one, at its start; see :func:`nastk.search.begin`."""
     plan = Plan(phase="plan", horizon=world.config.final.steps)
     return begin(world.search.trainer, world.search.space, architecture, plan, randomness)
 
