@@ -171,7 +171,8 @@ def faults():
 
 before = faults(), faults()
 GanTrainer(TrainerConfig(), dataset=SimpleNamespace(), objective=Hinge())
-print(before[1], (faults(), faults())[1])
+# A small object may settle in the first freed piece, so that the next one grows the heap once more.
+print(before[1], min(faults() for _ in range(6)))
 """
 
 
