@@ -13,6 +13,7 @@ A supernet runs one path (:meth:`Network.activate`) or a weighted mixture (:meth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any, TypeVar, cast
 
 import torch
@@ -334,9 +335,11 @@ class Network(nn.Module):
         selection: its open choices; none for a derived network.
         choices: the decided decisions that shaped it.
         mixtures: evaluates its mixtures together; None: each option by itself.
+        joint: computes its spectral norms ahead, together; None: each layer its own.
     """
 
     mixtures: Any = None
+    joint: Any = None
 
     def __init__(self, body: nn.Module, role: Role, selection: Selection, choices: Choices) -> None:
         super().__init__()
@@ -352,9 +355,12 @@ class Network(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return what the active path or the mixture makes of ``(N, …)``: images or scores."""
-        if self.mixtures is None or not self.selection.weights or plain():
+        if plain():
             return cast("Tensor", self.body(*inputs))
-        return cast("Tensor", self.mixtures.run(self.body, inputs))
+        with nullcontext() if self.joint is None else self.joint.ahead():
+            if self.mixtures is None or not self.selection.weights:
+                return cast("Tensor", self.body(*inputs))
+            return cast("Tensor", self.mixtures.run(self.body, inputs))
 
     def activate(self, choices: Choices) -> None:
         """Run one path from now on."""

@@ -125,14 +125,14 @@ def is_convolution(module: nn.Module) -> bool:
         return False
     zeros = conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
     single = conv.groups == 1 and conv.stride[0] == conv.stride[1]
-    return zeros and single and _normed_plainly(conv)
+    return zeros and single and normed_plainly(conv)
 
 
 def _is_whole(conv: SlicedConv2d) -> bool:
     return conv.out.fixed and len(conv.slices) == 1
 
 
-def _normed_plainly(module: nn.Module) -> bool:
+def normed_plainly(module: nn.Module) -> bool:
     """Return whether a module's weight is stored, or stored and spectrally normalised."""
     lists = getattr(module, "parametrizations", None)
     if lists is None:

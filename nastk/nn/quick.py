@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from torch import nn
 
+from nastk.nn.choice import Network
 from nastk.nn.fused import fuse
+from nastk.nn.instance import LastInstanceNorm2d
+from nastk.nn.joint import join
 from nastk.nn.layers import SlicedConv2d, Upsample
 from nastk.nn.thin import ThinConv2d, is_thin
 
@@ -20,3 +23,7 @@ def quicken(network: nn.Module) -> None:
             module.quick = True
         elif type(module) is nn.Conv2d and is_thin(module):
             module.__class__ = ThinConv2d
+        elif type(module) is nn.InstanceNorm2d:
+            module.__class__ = LastInstanceNorm2d
+    if isinstance(network, Network):
+        network.joint = join(network)
