@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nastk.nn.constants import constant
-from nastk.nn.linear import Taps, norm_of, weight_of
+from nastk.nn.linear import Taps
 
 
 @frozen
@@ -93,39 +93,40 @@ class Normed:
     sigma: Tensor
 
 
-def gathered(convs: Sequence[nn.Conv2d], edges: int) -> Tensor:
-    """Return the stored weights as ``(edges, taps, out, in)``, edges outermost in ``convs``."""
-    rows = [_by_tap(weight_of(conv).detach()) for conv in convs]
-    joined = torch.cat(rows)
-    return joined.view(edges, -1, *joined.shape[1:])
-
-
-def _by_tap(weight: Tensor) -> Tensor:
-    return weight.permute(2, 3, 0, 1).flatten(0, 1)
+def gathered(weights: Sequence[Tensor], edges: int) -> Tensor:
+    """Return stored weights ``(out, in, k, k)`` as ``(edges, taps, out, in)``, edges outermost."""
+    out, source = weights[0].shape[:2]
+    taps = [weight[0, 0].numel() for weight in weights]
+    found = weights[0].new_empty(sum(taps), out, source)
+    parts = found.split(taps)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        torch._foreach_copy_(
+            [part.view(*w.shape[2:], out, source) for part, w in zip(parts, weights, strict=True)],
+            [weight.permute(2, 3, 0, 1) for weight in weights],
+        )
+    return found.view(edges, -1, out, source)
 
 
 @torch.no_grad()
 def power_iterations(
-    kernels: Tensor, convs: Sequence[nn.Conv2d], layout: Layout, training: bool
+    kernels: Tensor, norms: Sequence[Any], layout: Layout, training: bool
 ) -> Normed:
     """Return the spectral norms of all kernels; buffers are left as they are.
 
     Args:
         kernels: ``(edges, taps, out, in)`` as :func:`gathered`.
-        convs: edges outermost, alike in iterations and eps.
+        norms: torch's, edges outermost, alike in iterations and eps.
         layout: of every edge.
         training: whether to iterate first.
     """
     edges, taps = kernels.shape[:2]
     _, of = _matrices(layout, kernels.dtype, kernels.device)
     option = of.argmax(0)
-    norms = [norm_of(conv) for conv in convs]
-    buffers: list[Any] = [n for n in norms if n is not None]
-    right = torch.cat([n._v.view(layout.source, -1).t() for n in buffers])
-    left = torch.cat([n._u for n in buffers]).view(edges, -1, layout.out)
+    right = torch.cat([n._v.view(layout.source, -1).t() for n in norms])
+    left = torch.cat([n._u for n in norms]).view(edges, -1, layout.out)
     right = right.view(edges, taps, layout.source)
-    flat, eps = kernels.flatten(0, 1), buffers[0].eps
-    for _ in range(buffers[0].n_power_iterations if training else 0):
+    flat, eps = kernels.flatten(0, 1), norms[0].eps
+    for _ in range(norms[0].n_power_iterations if training else 0):
         products = torch.bmm(flat, right.reshape(-1, layout.source, 1)).view(edges, taps, -1)
         left = nn.functional.normalize(of @ products, dim=2, eps=eps)
         back = _backwards(flat, left, option).view(edges, taps, -1)
@@ -141,21 +142,23 @@ def _backwards(flat: Tensor, left: Tensor, option: Tensor) -> Tensor:
     return torch.bmm(spread, flat)[:, 0]
 
 
-def moved_vectors(normed: Normed, layout: Layout, edge: int) -> list[Tensor]:
-    """Return what the buffers of one edge become: left and right vectors, option by option.
+def moved_vectors(
+    normed: Normed, norms: Sequence[Any], layout: Layout
+) -> list[list[tuple[Tensor, Tensor]]]:
+    """Return, norm by norm, its buffers and what they become.
 
-    Right ones are ``(in, taps)``, as :func:`vector_buffers` shows theirs.
+    Args:
+        normed: what was found.
+        norms: torch's, edges outermost.
+        layout: of every edge.
     """
-    result: list[Tensor] = []
-    for i, part in enumerate(normed.right[edge].split(layout.sizes)):  # type: ignore[no-untyped-call]
-        result += [normed.left[edge, i], part.t()]
-    return result
-
-
-def vector_buffers(conv: nn.Conv2d) -> list[Tensor]:
-    """Return a spectral norm's buffers, ``(out,)`` and ``(in, taps)``, as :func:`moved_vectors`."""
-    norm: Any = norm_of(conv)
-    return [norm._u, norm._v.view(conv.in_channels, -1)]
+    left = normed.left.flatten(0, 1).unbind()
+    sizes = layout.sizes * len(normed.left)
+    right = normed.right.flatten(0, 1).split(sizes)  # type: ignore[no-untyped-call]
+    return [
+        [(norm._u, u), (norm._v.view(layout.source, -1), v.t())]
+        for norm, u, v in zip(norms, left, right, strict=True)
+    ]
 
 
 class _Combine(torch.autograd.Function):
@@ -200,7 +203,7 @@ class _Combine(torch.autograd.Function):
         weights, biases = parameters[:count], parameters[count:]
         used = [g is not None for g in grads[:edges]]
         if kept is None:
-            kept = torch.cat([_by_tap(w) for w in weights])
+            kept = gathered(weights, edges)
         kernels = kept.view(edges, ctx.taps, -1)
         onto, of = ctx.matrices
         grid = torch.stack([_or_zero(g, onto.shape[0], kernels) for g in grads[:edges]])
@@ -293,7 +296,7 @@ def _or_zero(grad: Tensor | None, rows: int, like: Tensor) -> Tensor:
 
 def combine(
     layout: Layout,
-    convs: Sequence[nn.Conv2d],
+    parameters: Sequence[Tensor],
     choices: Sequence[Tensor],
     members: Sequence[int],
     normed: Normed | None,
@@ -304,15 +307,13 @@ def combine(
 
     Args:
         layout: of every edge.
-        convs: edges outermost; all have a bias, or none has.
+        parameters: stored weights, edges outermost, then the biases of all or none.
         choices: for every edge the mixture weights of all of its modules.
         members: the modules that are combined, in the order of the layout.
         normed: spectral norms, None where there are none.
         kernels: as :func:`gathered`.
         lean: keep only parameters for backward, and gather the kernels again.
     """
-    parameters = [weight_of(conv) for conv in convs]
-    parameters += [conv.bias for conv in convs if conv.bias is not None]
     apply: Any = _Combine.apply
     found = apply(layout, normed, members, lean, kernels, *choices, *parameters)
     edges = kernels.shape[0]

@@ -145,36 +145,40 @@ def spectrum(x: Tensor, plane: Plane) -> Tensor:
     return _transform(x.flatten(2), matrices, x.shape[2:])
 
 
-def kernel_spectrum(grid: Tensor, plane: Plane) -> Tensor:
-    """Return the spectrum ``(frequencies, out, in)`` of taps ``(columns * rows, out, in)``."""
+def convolved(pairs: Sequence[tuple[Tensor, Tensor]], plane: Plane) -> Tensor:
+    """Return the sum of convolutions into one node, ``(W', H', N, out)``.
+
+    Args:
+        pairs: spectra ``(frequencies, N, in)`` and taps ``(columns * rows, out, in)``.
+        plane: of all.
+    """
     height, width = plane.period
-    positions = plane.columns, plane.rows
-    matrices = _to((width, height), positions, 1, grid.dtype, grid.device)
-    taps = grid.view(len(plane.columns), len(plane.rows), -1)
-    return _transform(taps, matrices, grid.shape[1:])
+    rows, columns = (range(0, plane.stride * side, plane.stride) for side in plane.out)
+    grid = pairs[0][1]
+    to = _to((width, height), (plane.columns, plane.rows), 1, grid.dtype, grid.device)
+    back = _back((width, height), (columns, rows), grid.dtype, grid.device)
+    given = [tensor for pair in pairs for tensor in pair]
+    total: Tensor = _Convolved.apply(to, back, *given)
+    return total
 
 
 def _transform(x: Tensor, matrices: Matrices, rest: Sequence[int]) -> Tensor:
     """Return the spectrum ``(frequencies of both axes, *rest)`` of ``(a, b, numel of rest)``."""
-    found: Tensor = _Analysed.apply(x, matrices)
+    found = _analysed(x, matrices)
     return found.view(*found.shape[:-3], -1, *rest)
 
 
-def inverse(y: Tensor, plane: Plane) -> Tensor:
-    """Return the feature map ``(W', H', N, C)`` of a spectrum ``(frequencies, N, C)``."""
-    height, width = plane.period
-    rows, columns = (range(0, plane.stride * side, plane.stride) for side in plane.out)
-    matrices = _back((width, height), (columns, rows), y.real.dtype, y.device)
-    planes = y.view(*y.shape[:-3], matrices.half, height, -1)
-    result: Tensor = _Synthesised.apply(planes, matrices)
-    return result.view(plane.out[1], plane.out[0], *y.shape[-2:])
+def _transposed(y: Tensor, matrices: Matrices) -> Tensor:
+    """Return the transpose of :func:`_transform`, ``(a, b, *rest)`` of ``(frequencies, *rest)``."""
+    planes = y.view(*y.shape[:-3], matrices.half, -1, y.shape[-2] * y.shape[-1])
+    found = _synthesised(planes, matrices)
+    return found.view(*found.shape[:2], *y.shape[-2:])
 
 
-def mixed_channels(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Return Σ X·Kᵀ of spectra ``(F, N, in)`` and kernels ``(F, out, in)``."""
-    given = [tensor for pair in pairs for tensor in pair]
-    total: Tensor = _Mixed.apply(*given)
-    return total
+def _of_taps(grid: Tensor, matrices: Matrices) -> Tensor:
+    """Return the spectrum ``(frequencies, out, in)`` of taps ``(columns * rows, out, in)``."""
+    taps = grid.view(matrices.along.shape[1], -1, grid.shape[1] * grid.shape[2])
+    return _transform(taps, matrices, grid.shape[1:])
 
 
 # -- gradients ---------------------------------------------------------------------------------
@@ -184,84 +188,114 @@ def mixed_channels(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
 # them. Spectra do not leave the module's functions, so that autograd only ever adds such gradients.
 
 
+def _analysed(x: Tensor, matrices: Matrices) -> Tensor:
+    """Return the spectrum ``down @ (along @ x)``, ``(f, g, rest)`` of ``(a, b, rest)``."""
+    if torch.is_grad_enabled():
+        tracked: Tensor = _Analysed.apply(x, matrices)
+        return tracked
+    n, down = matrices.half, matrices.down
+    half = torch.mm(matrices.along, x.flatten(1)).view(n, 2, -1, x.shape[2])
+    if down.is_complex():
+        return torch.bmm(down.expand(n, -1, -1), torch.complex(half[:, 0], half[:, 1]))
+    found = half.new_empty(2, n, down.shape[1], x.shape[2])
+    for part, matrix in zip(found, down, strict=True):
+        torch.bmm(matrix.expand(n, -1, -1), half.flatten(1, 2), out=part)
+    return found
+
+
+def _synthesised(y: Tensor, matrices: Matrices) -> Tensor:
+    """Return the transpose of :func:`_analysed`: the real part of what it adds up to."""
+    if torch.is_grad_enabled():
+        tracked: Tensor = _Synthesised.apply(y, matrices)
+        return tracked
+    n, up = matrices.half, matrices.up
+    if y.is_complex():
+        half = torch.bmm(up.expand(n, -1, -1), y)
+        parts = torch.stack((half.real, half.imag), 1)
+    else:
+        real, imaginary = (matrix.expand(n, -1, -1) for matrix in up)
+        parts = torch.bmm(real, y[0]).baddbmm_(imaginary, y[1])
+    return torch.mm(matrices.back, parts.view(2 * n, -1)).view(len(matrices.back), -1, y.shape[-1])
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Return the complex a·b, frequency by frequency, with gradients by this module's rule."""
+    if torch.is_grad_enabled():
+        tracked: Tensor = _Product.apply(a, b)
+        return tracked
+    return _multiplied(a, b)
+
+
 class _Analysed(torch.autograd.Function):
-    """``(a, b, rest)`` → the spectrum ``down @ (along @ x)``, ``(f, g, rest)``."""
+    """:func:`_analysed` with gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrices: Matrices) -> Tensor:
         ctx.matrices = matrices
-        n, down = matrices.half, matrices.down
-        half = torch.mm(matrices.along, x.flatten(1)).view(n, 2, -1, x.shape[2])
-        if down.is_complex():
-            return torch.bmm(down.expand(n, -1, -1), torch.complex(half[:, 0], half[:, 1]))
-        found = half.new_empty(2, n, down.shape[1], x.shape[2])
-        for part, matrix in zip(found, down, strict=True):
-            torch.bmm(matrix.expand(n, -1, -1), half.flatten(1, 2), out=part)
-        return found
+        return _analysed(x, matrices)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _Synthesised.apply(grads[0], ctx.matrices), None
+        return _synthesised(grads[0], ctx.matrices), None
 
 
 class _Synthesised(torch.autograd.Function):
-    """The transpose of :class:`_Analysed`: the real part of what it adds up to."""
+    """:func:`_synthesised` with gradients."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, matrices: Matrices) -> Tensor:
         ctx.matrices = matrices
-        n, up = matrices.half, matrices.up
-        if y.is_complex():
-            half = torch.bmm(up.expand(n, -1, -1), y)
-            parts = torch.stack((half.real, half.imag), 1)
-        else:
-            real, imaginary = (matrix.expand(n, -1, -1) for matrix in up)
-            parts = torch.bmm(real, y[0]).baddbmm_(imaginary, y[1])
-        return torch.mm(matrices.back, parts.view(2 * n, -1)).view(
-            len(matrices.back), -1, y.shape[-1]
-        )
+        return _synthesised(y, matrices)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _Analysed.apply(grads[0].contiguous(), ctx.matrices), None
+        return _analysed(grads[0].contiguous(), ctx.matrices), None
 
 
 class _Product(torch.autograd.Function):
-    """A batched product whose gradients follow this module's rule."""
+    """:func:`_product` with gradients."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
-        return _multiplied(a, b)
+        return _product(a, b)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         a, b = ctx.saved_tensors
-        return _Product.apply(grads[0], b.mT), _Product.apply(a.mT, grads[0])
+        return _product(grads[0], b.mT), _product(a.mT, grads[0])
 
 
-class _Mixed(torch.autograd.Function):
-    """Channels mixed frequency by frequency, all edges into one sum."""
+class _Convolved(torch.autograd.Function):
+    """Spectra and taps of edges → the sum of their convolutions, channels mixed by frequency."""
 
     @staticmethod
-    def forward(ctx: Any, *given: Tensor) -> Tensor:
-        ctx.save_for_backward(*given)
+    def forward(ctx: Any, to: Matrices, back: Matrices, *given: Tensor) -> Tensor:
         total: Tensor | None = None
-        for x, kernel in zip(given[::2], given[1::2], strict=True):
+        kernels = [_of_taps(grid, to) for grid in given[1::2]]
+        for x, kernel in zip(given[::2], kernels, strict=True):
             total = _multiplied(x, kernel.mT, total)
-        return cast("Tensor", total)
+        ctx.to, ctx.back, ctx.edges = to, back, len(kernels)
+        # What no gradient needs is not kept.
+        kept = [k for i, k in enumerate(kernels) if ctx.needs_input_grad[2 + 2 * i]]
+        ctx.save_for_backward(*given, *kept)
+        return _transposed(cast("Tensor", total), back)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        given = ctx.saved_tensors
+        given, kept = ctx.saved_tensors[: 2 * ctx.edges], [*ctx.saved_tensors[2 * ctx.edges :]]
+        grad = grads[0].contiguous()
+        total = _transform(grad.flatten(2), ctx.back, grad.shape[2:])
         found: list[Tensor | None] = [None] * len(given)
         for i in range(0, len(given), 2):
-            x, kernel = given[i : i + 2]
-            if ctx.needs_input_grad[i]:
-                found[i] = _Product.apply(grads[0], kernel)
-            if ctx.needs_input_grad[i + 1]:
-                found[i + 1] = _Product.apply(grads[0].mT, x)
-        return tuple(found)
+            x, grid = given[i : i + 2]
+            if ctx.needs_input_grad[2 + i]:
+                kernel = kept.pop(0)
+                again = torch.is_grad_enabled()
+                found[i] = _product(total, _of_taps(grid, ctx.to) if again else kernel)
+            if ctx.needs_input_grad[3 + i]:
+                found[i + 1] = _transposed(_product(total.mT, x), ctx.to).flatten(0, 1)
+        return (None, None, *found)
 
 
 def _short(dtype: torch.dtype) -> bool:

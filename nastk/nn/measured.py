@@ -131,13 +131,10 @@ def _sum(form: Form, group: Group, inputs: list[Tensor], grids: list[Tensor]) ->
     plane, layout = group.plane, group.layout
     if form == "frequency":
         pairs = [
-            (
-                frequency.spectrum(x.to(group.product), plane),
-                frequency.kernel_spectrum(grid.to(group.product), plane),
-            )
+            (frequency.spectrum(x.to(group.product), plane), grid.to(group.product))
             for x, grid in zip(inputs, grids, strict=True)
         ]
-        return frequency.inverse(frequency.mixed_channels(pairs), plane)
+        return frequency.convolved(pairs, plane)
     found = merged.pieces(layout.taps, layout.rows, layout.columns, form)
     first, *others = (
         merged.convolve(

@@ -14,19 +14,17 @@ from nastk.nn import forms, frequency, merged
 from nastk.nn.choice import Mixed, Selection
 from nastk.nn.combine import (
     Layout,
-    Normed,
     combine,
     gathered,
     moved_vectors,
     power_iterations,
-    vector_buffers,
 )
 from nastk.nn.doubling import Doubled, doubled, spread_of
 from nastk.nn.edges import Bundle, Edge, module_weights
 from nastk.nn.forms import Form
 from nastk.nn.frequency import Plane
 from nastk.nn.fused import is_mean
-from nastk.nn.linear import norm_of, taps
+from nastk.nn.linear import norm_of, taps, weight_of
 from nastk.nn.measured import Group, Measured
 from nastk.nn.pending import Convolved, Pending, Raised, Scaled, Term, looked_at, tensor_of
 from nastk.nn.sums import mean, plus, plus_bias, precision, weighed
@@ -202,28 +200,28 @@ class Pass:
         layout = Layout(
             tuple(taps(c, size)[0] for c in first), first[0].out_channels, first[0].in_channels
         )
+        weights = [weight_of(conv) for conv in convs]
+        biases = [conv.bias for conv in convs if conv.bias is not None]
+        norms: list[Any] = [norm_of(conv) for conv in convs]
+        normed, vectors = None, list[list[tuple[Tensor, Tensor]]]()
         with torch.autocast(self._device.type, enabled=False):
-            kernels = gathered(convs, len(group))
-            norm = norm_of(first[0])
-            normed = None
-            if norm is not None:
-                normed = power_iterations(kernels, convs, layout, norm.training)
+            kernels = gathered(weights, len(group))
+            if norms[0] is not None:
+                training = norms[0].training
+                normed = power_iterations(kernels, norms, layout, training)
+                vectors = moved_vectors(normed, norms, layout) if training else []
             choices = [self._weights(e.mixed) for e, _ in group]
-            grids, biases = combine(layout, convs, choices, members[0], normed, kernels, self._lean)
+            grids, sums = combine(
+                layout, weights + biases, choices, members[0], normed, kernels, self._lean
+            )
         for n, (e, b) in enumerate(group):
-            vectors = self._vectors(convs[n * len(first) : (n + 1) * len(first)], normed, layout, n)
-            bias = biases[n] if biases else None
-            self._combined[id(e), b.members[0]] = Combined(layout, grids[n], bias, vectors)
-
-    @staticmethod
-    def _vectors(
-        convs: Sequence[nn.Conv2d], normed: Normed | None, layout: Layout, edge: int
-    ) -> list[tuple[Tensor, Tensor]]:
-        norm = norm_of(convs[0])
-        if normed is None or norm is None or not norm.training:
-            return []
-        buffers = [b for conv in convs for b in vector_buffers(conv)]
-        return list(zip(buffers, moved_vectors(normed, layout, edge), strict=True))
+            mine = vectors[n * len(first) : (n + 1) * len(first)]
+            self._combined[id(e), b.members[0]] = Combined(
+                layout,
+                grids[n],
+                sums[n] if sums else None,
+                [pair for each in mine for pair in each],
+            )
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -283,8 +281,8 @@ class Pass:
             for term in terms:
                 grid = self._kernel(term).grid
                 spectrum = self._spectrum(term.x, term.bundle.activation, plane, dtype)
-                pairs.append((spectrum, frequency.kernel_spectrum(grid.to(dtype), plane)))
-            return frequency.inverse(frequency.mixed_channels(pairs), plane).permute(2, 3, 1, 0)
+                pairs.append((spectrum, grid.to(dtype)))
+            return frequency.convolved(pairs, plane).permute(2, 3, 1, 0)
 
     def _spectrum(
         self, x: Tensor, activation: nn.Module | None, plane: Plane, dtype: torch.dtype

@@ -234,13 +234,13 @@ def test_spectra_are_in_half_precision_only_where_many_products_pay_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[torch.dtype] = []
-    real = frequency.mixed_channels
+    real = frequency.convolved
 
-    def spied(pairs: Any) -> Tensor:
-        seen.extend(tensor.dtype for pair in pairs for tensor in pair)
-        return real(pairs)
+    def spied(pairs: Any, plane: Any) -> Tensor:
+        seen.extend(spectrum.dtype for spectrum, _ in pairs)
+        return real(pairs, plane)
 
-    monkeypatch.setattr(frequency, "mixed_channels", spied)
+    monkeypatch.setattr(frequency, "convolved", spied)
     made = randomised(network(width=8, form="frequency")).float().train()
     x = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(1))
     for many, autocast, expected in (
