@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from nastk.nn.constants import constant
 
-PHASES = ((0, 0), (1, 0), (0, 1), (1, 1))
+PHASES = ((0, 0), (1, 0), (1, 1), (0, 1))
 """(column, row) of a pixel of the result, modulo 2."""
 
 
@@ -120,10 +120,14 @@ def _blend(side: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 #
 # Pixel 2 i of the result takes tap 1 from pixel i; pixel 2 i + 1 takes tap 2 from pixel i and tap
 # 0 from pixel i + 1. Neighbours lie side by side in the order right, here, below, below right, so
-# that every phase reads one run of them.
+# that every phase reads one run of them; phases in the order of PHASES, so that every neighbour is
+# read by one run of those.
 
-_RUNS = {(0, 0): (1, 2), (1, 0): (0, 2), (0, 1): (1, 3), (1, 1): (0, 4)}
-_TAPS = {(0, 0): (4,), (1, 0): (3, 5), (0, 1): (7, 1), (1, 1): (6, 8, 2, 0)}
+_READS = ((1, 2), (0, 2), (0, 4), (1, 3))
+"""Run of neighbours that each phase reads."""
+_READERS = ((1, 3), (0, 4), (2, 4), (2, 3))
+"""Run of phases that each neighbour is read by."""
+_TAPS = ((4,), (3, 5), (6, 8, 2, 0), (7, 1))
 """Kernel positions (3 * row + column) of a phase's run of neighbours."""
 
 
@@ -137,30 +141,38 @@ class _Phases(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, taps: Tensor) -> Tensor:
         ctx.save_for_backward(x, taps)
         beside = _neighbours(x)
-        width, height, n, _ = x.shape
+        width, height, n, channels = x.shape
         result = x.new_empty(width, 2, height, 2, n, taps.shape[1])
-        for column, row in PHASES:
-            part = torch.mm(_run(beside, column, row), _matrix(taps, column, row).t())
+        for phase, (column, row) in enumerate(PHASES):
+            run = _of(_READS[phase], channels)
+            part = torch.mm(beside[:, run], _matrix(taps, phase).t())
             result[:, column, :, row] = part.view(width, height, n, -1)
         return result
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         x, taps = ctx.saved_tensors
+        count, out, channels = taps.shape
+        grad = torch.stack([grads[0][:, c, :, r] for c, r in PHASES], 3).view(-1, 4 * out)
+        matrices = [_matrix(taps, phase) for phase in range(4)]
+        for_beside = [
+            torch.mm(grad[:, _of(readers, out)], _read(matrices, neighbour, channels))
+            for neighbour, readers in enumerate(_READERS)
+        ]
         beside = _neighbours(x)
-        channels, count = x.shape[3], taps.shape[0]
-        for_beside = torch.zeros_like(beside)
         for_taps: list[Tensor] = [taps.new_zeros(())] * 9
-        for column, row in PHASES:
-            grad = grads[0][:, column, :, row].reshape(-1, taps.shape[1])
-            run = slice(*(channels * i for i in _RUNS[column, row]))
-            for_beside[:, run] += grad @ _matrix(taps, column, row)
-            parts = (grad.t() @ beside[:, run]).split(channels, 1)  # type: ignore[no-untyped-call]
-            for tap, part in zip(_TAPS[column, row], parts, strict=True):
+        for phase, reads in enumerate(_READS):
+            found = grad[:, _of((phase, phase + 1), out)].t() @ beside[:, _of(reads, channels)]
+            parts = found.split(channels, 1)  # type: ignore[no-untyped-call]
+            for tap, part in zip(_TAPS[phase], parts, strict=True):
                 for_taps[tap] = part
         if count == 10:
             for_taps.append(sum((for_taps[t] for t in (4, 5, 7, 8)), taps.new_zeros(())))
-        return _gathered(for_beside.view(*x.shape[:3], -1), channels), torch.stack(for_taps)
+        return _gathered([g.view(x.shape) for g in for_beside]), torch.stack(for_taps)
+
+
+def _of(run: tuple[int, int], width: int) -> slice:
+    return slice(run[0] * width, run[1] * width)
 
 
 def _neighbours(x: Tensor) -> Tensor:
@@ -171,26 +183,29 @@ def _neighbours(x: Tensor) -> Tensor:
     return torch.cat((right, x, below, corner), 3).flatten(0, 2)
 
 
-def _gathered(grad: Tensor, channels: int) -> Tensor:
-    """Return the transpose of :func:`_neighbours`."""
-    right, here, below, corner = grad.split(channels, 3)  # type: ignore[no-untyped-call]
-    total: Tensor = here.clone()
+def _gathered(grads: Sequence[Tensor]) -> Tensor:
+    """Return the transpose of :func:`_neighbours`, of what each neighbour gets."""
+    right, here, below, corner = grads
+    total = here.clone()
     total[1:] += right[:-1]
     total[:, 1:] += below[:, :-1]
     total[1:, 1:] += corner[:-1, :-1]
     return total
 
 
-def _run(beside: Tensor, column: int, row: int) -> Tensor:
-    channels = beside.shape[1] // 4
-    first, last = _RUNS[column, row]
-    return beside[:, first * channels : last * channels]
-
-
-def _matrix(taps: Tensor, column: int, row: int) -> Tensor:
+def _matrix(taps: Tensor, phase: int) -> Tensor:
     """Return ``(out, run * in)``."""
     found = []
-    for tap in _TAPS[column, row]:
+    for tap in _TAPS[phase]:
         here = tap in (4, 5, 7, 8) and taps.shape[0] == 10
         found.append(taps[tap] + taps[9] if here else taps[tap])
     return torch.cat(found, 1)
+
+
+def _read(matrices: Sequence[Tensor], neighbour: int, channels: int) -> Tensor:
+    """Return ``(phases * out, in)``: what a neighbour gives to the phases that read it."""
+    found = []
+    for phase in range(*_READERS[neighbour]):
+        place = neighbour - _READS[phase][0]
+        found.append(matrices[phase][:, _of((place, place + 1), channels)])
+    return torch.cat(found)

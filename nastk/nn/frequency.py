@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from attrs import frozen
@@ -145,12 +145,15 @@ def spectrum(x: Tensor, plane: Plane) -> Tensor:
     return _transform(x.flatten(2), matrices, x.shape[2:])
 
 
-def convolved(pairs: Sequence[tuple[Tensor, Tensor]], plane: Plane) -> Tensor:
+def convolved(
+    pairs: Sequence[tuple[Tensor, Tensor]], plane: Plane, bias: Tensor | None = None
+) -> Tensor:
     """Return the sum of convolutions into one node, ``(W', H', N, out)``.
 
     Args:
         pairs: spectra ``(frequencies, N, in)`` and taps ``(columns * rows, out, in)``.
         plane: of all.
+        bias: ``(out,)`` of all together, or None.
     """
     height, width = plane.period
     rows, columns = (range(0, plane.stride * side, plane.stride) for side in plane.out)
@@ -158,7 +161,9 @@ def convolved(pairs: Sequence[tuple[Tensor, Tensor]], plane: Plane) -> Tensor:
     to = _to((width, height), (plane.columns, plane.rows), 1, grid.dtype, grid.device)
     back = _back((width, height), (columns, rows), grid.dtype, grid.device)
     given = [tensor for pair in pairs for tensor in pair]
-    total: Tensor = _Convolved.apply(to, back, *given)
+    # What is the same everywhere is the first frequency alone.
+    first = None if bias is None else bias * (height * width)
+    total: Tensor = _Convolved.apply(to, back, first, *given)
     return total
 
 
@@ -267,19 +272,28 @@ class _Product(torch.autograd.Function):
 
 
 class _Convolved(torch.autograd.Function):
-    """Spectra and taps of edges → the sum of their convolutions, channels mixed by frequency."""
+    """Spectra and taps of edges → the sum of their convolutions, channels mixed by frequency.
+
+    To the first frequency ``(out,)`` is added, real.
+    """
 
     @staticmethod
-    def forward(ctx: Any, to: Matrices, back: Matrices, *given: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, to: Matrices, back: Matrices, first: Tensor | None, *given: Tensor
+    ) -> Tensor:
         total: Tensor | None = None
         kernels = [_of_taps(grid, to) for grid in given[1::2]]
         for x, kernel in zip(given[::2], kernels, strict=True):
             total = _multiplied(x, kernel.mT, total)
+        assert total is not None
+        if first is not None:
+            _first(total).add_(first)
+            ctx.first = first.dtype
         ctx.to, ctx.back, ctx.edges = to, back, len(kernels)
         # What no gradient needs is not kept.
-        kept = [k for i, k in enumerate(kernels) if ctx.needs_input_grad[2 + 2 * i]]
+        kept = [k for i, k in enumerate(kernels) if ctx.needs_input_grad[3 + 2 * i]]
         ctx.save_for_backward(*given, *kept)
-        return _transposed(cast("Tensor", total), back)
+        return _transposed(total, back)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -289,13 +303,19 @@ class _Convolved(torch.autograd.Function):
         found: list[Tensor | None] = [None] * len(given)
         for i in range(0, len(given), 2):
             x, grid = given[i : i + 2]
-            if ctx.needs_input_grad[2 + i]:
+            if ctx.needs_input_grad[3 + i]:
                 kernel = kept.pop(0)
                 again = torch.is_grad_enabled()
                 found[i] = _product(total, _of_taps(grid, ctx.to) if again else kernel)
-            if ctx.needs_input_grad[3 + i]:
+            if ctx.needs_input_grad[4 + i]:
                 found[i + 1] = _transposed(_product(total.mT, x), ctx.to).flatten(0, 1)
-        return (None, None, *found)
+        for_first = _first(total).sum(0, dtype=ctx.first) if ctx.needs_input_grad[2] else None
+        return (None, None, for_first, *found)
+
+
+def _first(y: Tensor) -> Tensor:
+    """Return the real part of the first frequency, ``(N, C)``, of a spectrum."""
+    return y[0].real if y.is_complex() else y[0, 0]
 
 
 def _short(dtype: torch.dtype) -> bool:

@@ -27,7 +27,7 @@ from nastk.nn.fused import is_mean
 from nastk.nn.linear import norm_of, taps, weight_of
 from nastk.nn.measured import Group, Measured
 from nastk.nn.pending import Convolved, Pending, Raised, Scaled, Term, looked_at, tensor_of
-from nastk.nn.sums import mean, plus, plus_bias, precision, weighed
+from nastk.nn.sums import mean, plus, precision, weighed
 
 
 @define(eq=False)
@@ -99,7 +99,7 @@ class Pass:
     def mix(self, edge: Edge, given: Any) -> Any:
         """Return the mixture of an edge on one input; None where nothing is added."""
         x = tensor_of(given)
-        weights = self._weights(edge.mixed).unbind()
+        weights = self._weights(edge.mixed)
         running = self._running(edge.mixed)
         terms: list[Term] = []
         for bundle in edge.bundles:
@@ -114,7 +114,7 @@ class Pass:
         for i in running:
             scaled = self._scaled(edge, i, x)
             if scaled is not None:
-                terms.append(Scaled(weights[i], scaled))
+                terms.append(Scaled(weights, i, scaled))
         return Pending(self, terms) if terms else None
 
     def _scaled(self, edge: Edge, i: int, x: Tensor) -> Tensor | None:
@@ -243,10 +243,8 @@ class Pass:
                 total = plus(total, self._doubled(term))
             elif isinstance(term, Tensor):
                 total = plus(total, tensor_of(term))
-        for term in terms:
-            if isinstance(term, Scaled):
-                total = weighed(total, term.weight, term.x)
-        return cast("Tensor", total)
+        scaled = [(t.weights, t.option, t.x) for t in terms if isinstance(t, Scaled)]
+        return cast("Tensor", weighed(total, scaled) if scaled else total)
 
     def _groups(self, terms: Sequence[Convolved]) -> list[tuple[Plane, list[Convolved]]]:
         groups: dict[Plane, list[Convolved]] = {}
@@ -270,8 +268,7 @@ class Pass:
         group = Group(plane, layout, x.shape[0], len(terms), dtype, precision(x))
         form = self._measured.chosen(self._form, group, self._device)
         if form == "frequency":
-            total = self._by_frequency(plane, terms, group.product)
-            return plus_bias(total, [b for t in terms if (b := self._kernel(t).bias) is not None])
+            return self._by_frequency(plane, terms, group.product)
         first, *others = (self._by_convolution(plane, term, form) for term in terms)
         return sum(others, first)
 
@@ -282,7 +279,9 @@ class Pass:
                 grid = self._kernel(term).grid
                 spectrum = self._spectrum(term.x, term.bundle.activation, plane, dtype)
                 pairs.append((spectrum, grid.to(dtype)))
-            return frequency.convolved(pairs, plane).permute(2, 3, 1, 0)
+            biases = [b for t in terms if (b := self._kernel(t).bias) is not None]
+            bias = torch.stack(biases).sum(0) if biases else None
+            return frequency.convolved(pairs, plane, bias).permute(2, 3, 1, 0)
 
     def _spectrum(
         self, x: Tensor, activation: nn.Module | None, plane: Plane, dtype: torch.dtype

@@ -62,11 +62,13 @@ class Scaled:
     """A choice weight and what it multiplies.
 
     Attributes:
-        weight: scalar.
+        weights: ``(modules,)`` of a choice.
+        option: whose weight it is.
         x: ``(N, C, H, W)``.
     """
 
-    weight: Tensor
+    weights: Tensor
+    option: int
     x: Tensor
 
 

@@ -43,43 +43,60 @@ class _Mean(torch.autograd.Function):
         return whole.reshape(width * side, height * side, *rest), None
 
 
-def plus_bias(total: Tensor, biases: Sequence[Tensor]) -> Tensor:
-    """Return ``total`` ``(N, C, H, W)`` with the sum of biases ``(C,)`` added."""
-    if not biases:
-        return total
-    bias = biases[0] if len(biases) == 1 else torch.stack(list(biases)).sum(0)
-    return total + bias.to(total.dtype)[:, None, None]
-
-
-def weighed(total: Tensor | None, weight: Tensor, x: Tensor) -> Tensor:
-    """Return ``total`` + weight * x of one shape, the weight a scalar."""
-    found: Tensor = _Weighed.apply(total, weight, x)
+def weighed(total: Tensor | None, terms: Sequence[tuple[Tensor, int, Tensor]]) -> Tensor:
+    """Return ``total`` and the sum of w[i] * x over ``terms`` (w, i, x), the x of one shape."""
+    vectors = {id(weights): weights for weights, _, _ in terms}
+    order = {key: n for n, key in enumerate(vectors)}
+    places = [(order[id(weights)], i) for weights, i, _ in terms]
+    found: Tensor = _Weighed.apply(places, total, *vectors.values(), *(x for _, _, x in terms))
     return found
 
 
 class _Weighed(torch.autograd.Function):
-    """A sum and a scalar times a tensor; the scalar's gradient is summed in its own precision."""
+    """A sum and tensors times scalars, whose gradients are summed in their own precision."""
 
     @staticmethod
-    def forward(ctx: Any, total: Tensor | None, weight: Tensor, x: Tensor) -> Tensor:
-        ctx.save_for_backward(weight, x)
-        factor = weight.to(x.dtype)
-        if total is None:
-            return x * factor
-        if total.dtype == x.dtype:
-            return torch.addcmul(total, x, factor)
-        return total + x * factor
+    def forward(
+        ctx: Any, places: Sequence[tuple[int, int]], total: Tensor | None, *given: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(*given)
+        ctx.places = places
+        fresh = False
+        for (vector, i), x in zip(places, given[-len(places) :], strict=True):
+            factor = given[vector][i].to(x.dtype)
+            if total is None or total.dtype != x.dtype:
+                total = x * factor if total is None else total + x * factor
+            else:
+                total = torch.addcmul(total, x, factor, out=total if fresh else None)
+            fresh = True
+        assert total is not None
+        return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        weight, x = ctx.saved_tensors
-        grad, inner, for_x = grads[0], None, None
-        if ctx.needs_input_grad[1]:
-            exact = torch.promote_types(weight.dtype, x.dtype)
-            inner = (grad.to(exact) * x.to(exact)).sum().to(weight.dtype)
-        if ctx.needs_input_grad[2]:
-            for_x = (grad * weight.to(grad.dtype)).to(x.dtype)
-        return grad if ctx.needs_input_grad[0] else None, inner, for_x
+        given, grad = ctx.saved_tensors, grads[0]
+        first = len(given) - len(ctx.places)
+        found: list[Tensor | None] = [
+            torch.zeros_like(vector) if ctx.needs_input_grad[2 + n] else None
+            for n, vector in enumerate(given[:first])
+        ]
+        for n, (vector, i) in enumerate(ctx.places, first):
+            x, weights, for_weights = given[n], given[vector], found[vector]
+            if for_weights is not None:
+                exact = torch.promote_types(weights.dtype, x.dtype)
+                for_weights[i] += _inner(grad.to(exact), x.to(exact))
+            needed = ctx.needs_input_grad[2 + n]
+            found.append((grad * weights[i].to(grad.dtype)).to(x.dtype) if needed else None)
+        return (None, grad if ctx.needs_input_grad[1] else None, *found)
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    """Return the sum of products, in one go where both lie alike in memory."""
+    order = sorted(range(a.dim()), key=a.stride, reverse=True)
+    a, b = a.permute(order), b.permute(order)
+    if a.is_contiguous() and b.is_contiguous():
+        return torch.dot(a.view(-1), b.view(-1))
+    return (a * b).sum()
 
 
 def mean(flat: Tensor, side: int) -> Tensor:

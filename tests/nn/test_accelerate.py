@@ -236,9 +236,9 @@ def test_spectra_are_in_half_precision_only_where_many_products_pay_for_it(
     seen: list[torch.dtype] = []
     real = frequency.convolved
 
-    def spied(pairs: Any, plane: Any) -> Tensor:
+    def spied(pairs: Any, *args: Any) -> Tensor:
         seen.extend(spectrum.dtype for spectrum, _ in pairs)
-        return real(pairs, plane)
+        return real(pairs, *args)
 
     monkeypatch.setattr(frequency, "convolved", spied)
     made = randomised(network(width=8, form="frequency")).float().train()
@@ -278,6 +278,25 @@ def test_a_gradient_of_a_gradient_can_be_taken() -> None:
         for a, b in zip(*found, strict=True):
             if a is not None or b is not None:
                 torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_choice_that_runs_twice_into_a_node_has_the_gradients_of_both(form: str) -> None:
+    found = []
+    for way in (form, "plain"):
+        made = randomised(network(last="down", form=way))
+        weights = mix(made, torch.float64)
+        body: Any = made.body
+
+        def twice(x: Tensor, body: Any = body) -> Any:
+            n0 = body.first(x)
+            return body.last(add(body.b(n0), body.b(body.a(n0))))
+
+        body.forward = twice
+        x = torch.linspace(-1, 1, 256, dtype=torch.float64).view(2, 2, 8, 8)
+        made(x).sin().sum().backward()
+        found.append([w.grad for d, w in weights.items() if d != "c"])
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
 
 
 def test_features_that_are_looked_at_are_the_sum() -> None:
