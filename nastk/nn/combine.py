@@ -145,7 +145,7 @@ def _backwards(flat: Tensor, left: Tensor, option: Tensor) -> Tensor:
 def moved_vectors(
     normed: Normed, norms: Sequence[Any], layout: Layout
 ) -> list[list[tuple[Tensor, Tensor]]]:
-    """Return, norm by norm, its buffers and what they become.
+    """Return, norm by norm, its buffers ``(out,)`` and ``(in, taps)``, and what they become.
 
     Args:
         normed: what was found.

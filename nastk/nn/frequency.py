@@ -191,6 +191,9 @@ def _of_taps(grid: Tensor, matrices: Matrices) -> Tensor:
 # Inside of this module the gradient of a spectrum is kept conjugated. Every step is then the plain
 # transpose of what it came from, and the large spectra of kernels are never copied to conjugate
 # them. Spectra do not leave the module's functions, so that autograd only ever adds such gradients.
+#
+# A function of autograd takes longer to call than many a small product takes. So where gradients
+# are not recorded, inside of such functions too, the products are called as they are.
 
 
 def _analysed(x: Tensor, matrices: Matrices) -> Tensor:

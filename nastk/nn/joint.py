@@ -1,7 +1,7 @@
-"""Spectral norms of one network, iterated and divided by together; they give what each gives.
+"""Spectral norms of a whole network, computed together; each is what its layer would compute.
 
-A layer's own takes some forty small operations, which is more than the convolutions of a narrow
-discriminator take.
+One by one they take some forty small operations each: in a narrow discriminator as long as a
+convolution takes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Normalised:
     Attributes:
         left: singular vector ``(out,)``.
         right: singular vector ``(in * kernel,)``.
-        weight: divided by its norm.
+        weight: ``(out, …)``, divided by its norm.
     """
 
     left: Tensor
