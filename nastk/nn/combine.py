@@ -144,8 +144,8 @@ def _backwards(flat: Tensor, left: Tensor, option: Tensor) -> Tensor:
 
 def moved_vectors(
     normed: Normed, norms: Sequence[Any], layout: Layout
-) -> list[list[tuple[Tensor, Tensor]]]:
-    """Return, norm by norm, its buffers ``(out,)`` and ``(in, taps)``, and what they become.
+) -> list[tuple[Tensor, Tensor]]:
+    """Return buffers ``(out,)`` and ``(in, taps)`` and what they become, two pairs a norm.
 
     Args:
         normed: what was found.
@@ -155,10 +155,10 @@ def moved_vectors(
     left = normed.left.flatten(0, 1).unbind()
     sizes = layout.sizes * len(normed.left)
     right = normed.right.flatten(0, 1).split(sizes)  # type: ignore[no-untyped-call]
-    return [
-        [(norm._u, u), (norm._v.view(layout.source, -1), v.t())]
-        for norm, u, v in zip(norms, left, right, strict=True)
-    ]
+    found = []
+    for norm, u, v in zip(norms, left, right, strict=True):
+        found += [(norm._u, u), (norm._v.view(layout.source, -1), v.t())]
+    return found
 
 
 class _Combine(torch.autograd.Function):

@@ -235,9 +235,8 @@ def _as_stored(weight: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
     """
     if weight.is_contiguous():
         return weight.view(len(weight), -1), row
-    return weight.permute(0, 2, 3, 1).view(len(weight), -1), row.view(
-        weight.shape[1], -1
-    ).t().flatten()
+    matrix = weight.permute(0, 2, 3, 1).view(len(weight), -1)
+    return matrix, row.view(weight.shape[1], -1).t().flatten()
 
 
 def _differentiable(grad: Tensor, weight: Tensor, left: Tensor, right: Tensor) -> Tensor:

@@ -203,7 +203,7 @@ class Pass:
         weights = [weight_of(conv) for conv in convs]
         biases = [conv.bias for conv in convs if conv.bias is not None]
         norms: list[Any] = [norm_of(conv) for conv in convs]
-        normed, vectors = None, list[list[tuple[Tensor, Tensor]]]()
+        normed, vectors = None, list[tuple[Tensor, Tensor]]()
         with torch.autocast(self._device.type, enabled=False):
             kernels = gathered(weights, len(group))
             if norms[0] is not None:
@@ -214,14 +214,11 @@ class Pass:
             grids, sums = combine(
                 layout, weights + biases, choices, members[0], normed, kernels, self._lean
             )
+        pairs = 2 * len(first)
         for n, (e, b) in enumerate(group):
-            mine = vectors[n * len(first) : (n + 1) * len(first)]
-            self._combined[id(e), b.members[0]] = Combined(
-                layout,
-                grids[n],
-                sums[n] if sums else None,
-                [pair for each in mine for pair in each],
-            )
+            bias = sums[n] if sums else None
+            mine = vectors[n * pairs : (n + 1) * pairs]
+            self._combined[id(e), b.members[0]] = Combined(layout, grids[n], bias, mine)
 
     @torch.no_grad()
     def settle(self) -> None:
