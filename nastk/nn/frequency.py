@@ -208,6 +208,7 @@ class _Convolved(torch.autograd.Function):
         ctx: Any, to: Matrices, back: Matrices, first: Tensor | None, *given: Tensor
     ) -> Tensor:
         total: Tensor | None = None
+        # Small products take longer with the second factor transposed, and most are made here.
         kernels = [_of_taps(grid.mT, to) for grid in given[1::2]]
         for x, kernel in zip(given[::2], kernels, strict=True):
             total = multiplied(x, kernel, total)
@@ -216,11 +217,8 @@ class _Convolved(torch.autograd.Function):
             _first(total).add_(first)
             ctx.first = first.dtype
         ctx.to, ctx.back, ctx.edges = to, back, len(kernels)
-        # What no gradient needs is not kept. Small products take long with the second factor
-        # transposed, longer than its transform anew.
-        ctx.keeps = kind_like(total) != "small"
-        needed = [ctx.needs_input_grad[3 + 2 * i] and ctx.keeps for i in range(len(kernels))]
-        kept = [k for k, need in zip(kernels, needed, strict=True) if need]
+        # What no gradient needs is not kept.
+        kept = [k for i, k in enumerate(kernels) if ctx.needs_input_grad[3 + 2 * i]]
         ctx.save_for_backward(*given, *kept)
         return _transposed(total, back)
 
@@ -233,10 +231,9 @@ class _Convolved(torch.autograd.Function):
         for i in range(0, len(given), 2):
             x, grid = given[i : i + 2]
             if ctx.needs_input_grad[3 + i]:
-                kernel = kept.pop(0).mT if ctx.keeps else None
-                if kernel is None or torch.is_grad_enabled():
-                    kernel = _of_taps(grid, ctx.to)
-                found[i] = _product(total, kernel)
+                kernel = kept.pop(0).mT
+                again = torch.is_grad_enabled()
+                found[i] = _product(total, _of_taps(grid, ctx.to) if again else kernel)
             if ctx.needs_input_grad[4 + i]:
                 found[i + 1] = _transposed(_product(total.mT, x), ctx.to).flatten(0, 1)
         for_first = _first(total).sum(0, dtype=ctx.first) if ctx.needs_input_grad[2] else None
