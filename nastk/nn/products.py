@@ -45,24 +45,25 @@ def batched(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
         out: ``(i, j, m, n)``, likewise.
     """
     if small_products(out.dtype, out.device):
-        _by_numpy(a, b, out)
-        return out
+        return _by_numpy(a, b, out)
     a, b = (t.expand(*out.shape[:2], -1, -1) for t in (a, b))
     for i, each in enumerate(out):
         torch.bmm(a[i], b[i], out=each)
     return out
 
 
-def _by_numpy(a: Tensor, b: Tensor, out: Tensor) -> None:
+def _by_numpy(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
     """Do :func:`batched` by numpy, wide matrices in pieces that count as small."""
+    into = out
     m, k, n = out.shape[-2], a.shape[-1], out.shape[-1]
     pieces = 1
     while m * k * n > SMALL * pieces and n % (2 * pieces) == 0:
         pieces *= 2
     if pieces > 1:
-        b, out = (t.view(*t.shape[:-1], pieces, -1).transpose(-3, -2) for t in (b, out))
+        b, into = (t.view(*t.shape[:-1], pieces, -1).transpose(-3, -2) for t in (b, out))
         a = a[..., None, :, :]
-    np.matmul(a.numpy(), b.numpy(), out=out.numpy())
+    np.matmul(a.numpy(), b.numpy(), out=into.numpy())
+    return out
 
 
 def multiplied(a: Tensor, b: Tensor, total: Tensor | None = None) -> Tensor:
@@ -86,15 +87,12 @@ def multiplied(a: Tensor, b: Tensor, total: Tensor | None = None) -> Tensor:
 
 def _by_parts(a: Tensor, b: Tensor, total: Tensor | None) -> Tensor:
     """Do :func:`multiplied` by numpy, which adds nothing to products by itself."""
-    left, right = a.numpy(), b.numpy()
     found = a.new_empty(*a.shape[:-1], b.shape[-1]) if total is None else total
     more = torch.empty_like(found[0])
     for part, add in enumerate((Tensor.sub_, Tensor.add_)):
         if total is None:
-            np.matmul(left[0], right[part], out=found[part].numpy())
+            _by_numpy(a[0], b[part], found[part])
         else:
-            np.matmul(left[0], right[part], out=more.numpy())
-            found[part].add_(more)
-        np.matmul(left[1], right[1 - part], out=more.numpy())
-        add(found[part], more)
+            found[part].add_(_by_numpy(a[0], b[part], more))
+        add(found[part], _by_numpy(a[1], b[1 - part], more))
     return found

@@ -39,7 +39,7 @@ def kind_of(dtype: torch.dtype, device: torch.device) -> Kind:
 
 
 def kind_like(spectrum: Tensor) -> Kind:
-    """Return how a spectrum is kept."""
+    """Return how a spectrum ``(…, N, C)`` is kept."""
     if spectrum.is_complex():
         return "complex"
     return "parts" if spectrum.itemsize < 4 else "small"
@@ -55,7 +55,7 @@ class Matrices:
         along: ``(2 * half, positions)``, of the first axis: for each frequency a row of cosines
             and one of signed sines. Mirrored: ``(2, 2 * half, positions)``, for s and for d; the
             latter with sines first.
-        back: its transpose, sines negated.
+        back: its transpose ``(…, positions, 2 * half)``, sines negated.
         down: of the second axis, complex ``(whole, positions)``. By parts: ``(2, whole, 2 *
             positions)``, for real and for imaginary parts, from real parts above imaginary ones.
             Mirrored: ``(2, whole, positions)``, from s of the same part above d of the other.
@@ -174,7 +174,15 @@ def analysed(x: Tensor, matrices: Matrices) -> Tensor:
 
 
 def synthesised(y: Tensor, matrices: Matrices) -> Tensor:
-    """Return the transpose of :func:`analysed`: the real part of what it adds up to."""
+    """Return the transpose of :func:`analysed`, the real part of what it adds up to.
+
+    Args:
+        y: ``(half, whole, rest)``, by parts ``(2, half, whole, rest)``.
+        matrices: of the transform.
+
+    Returns:
+        ``(a, b, rest)``.
+    """
     n, up = matrices.half, matrices.up
     if matrices.mirrored:
         rows = y.new_empty(n, 2, up.shape[1], y.shape[-1])
