@@ -14,8 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SMALL = 1e6
-"""Multiplications up to which OpenBLAS takes a product for a small one, which it need not copy."""
+SMALL = 2**18
+"""Multiplications up to which OpenBLAS takes a product for a small one, for one thread alone."""
+
+LEAST = 16
+"""Columns that are not cut any further, for a vector at a time is slow."""
 
 
 def small_products(dtype: torch.dtype, device: torch.device) -> bool:
@@ -54,16 +57,24 @@ def batched(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
 
 def _by_numpy(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
     """Do :func:`batched` by numpy, wide matrices in pieces that count as small."""
-    into = out
-    m, k, n = out.shape[-2], a.shape[-1], out.shape[-1]
-    pieces = 1
-    while m * k * n > SMALL * pieces and n % (2 * pieces) == 0:
-        pieces *= 2
-    if pieces > 1:
-        b, into = (t.view(*t.shape[:-1], pieces, -1).transpose(-3, -2) for t in (b, out))
-        a = a[..., None, :, :]
-    np.matmul(a.numpy(), b.numpy(), out=into.numpy())
+    per_column, columns = out.shape[-2] * a.shape[-1], out.shape[-1]
+    if per_column * columns <= SMALL or columns <= LEAST:
+        np.matmul(a.numpy(), b.numpy(), out=out.numpy())
+        return out
+    width = max(LEAST, _power(SMALL // per_column))
+    alike = columns - columns % width
+    pieces, into = (
+        t[..., :alike].view(*t.shape[:-1], -1, width).transpose(-3, -2) for t in (b, out)
+    )
+    np.matmul(a[..., None, :, :].numpy(), pieces.numpy(), out=into.numpy())
+    if alike < columns:
+        _by_numpy(a, b[..., alike:], out[..., alike:])
     return out
+
+
+def _power(most: int) -> int:
+    """Return the largest power of 2 up to ``most``, 0 of 0."""
+    return 1 << most.bit_length() >> 1
 
 
 def multiplied(a: Tensor, b: Tensor, total: Tensor | None = None) -> Tensor:

@@ -66,7 +66,7 @@ def test_a_convolution_and_its_gradients_are_those_of_torch(kind, shape, stride,
 def test_images_large_enough_to_be_parted_are_convolved_alike(monkeypatch, height):
     monkeypatch.setattr(products, "small_products", lambda *_: True)
     monkeypatch.setattr(transforms, "small_products", lambda *_: True)
-    monkeypatch.setattr(products, "SMALL", 1e3)  # in pieces
+    monkeypatch.setattr(products, "SMALL", 1000)  # in pieces
     shape = (2, 3, 4, height, 6, 5)
     assert transforms._mirrored([p - (height - 1) / 2 for p in range(height)]) is (height != 33)
     for stride in (1, 2):
@@ -74,6 +74,21 @@ def test_images_large_enough_to_be_parted_are_convolved_alike(monkeypatch, heigh
             derivatives(shape, stride, 2, True), derivatives(shape, stride, 2, False),
             rtol=1e-10, atol=1e-10,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [1, 15, 17, 48, 100])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_of_any_width_are_those_of_torch(monkeypatch, columns, transposed):
+    monkeypatch.setattr(products, "small_products", lambda *_: True)
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(2, 3, 5, 7, generator=generator, dtype=torch.float64)
+    b = torch.randn(2, 3, columns, 7, generator=generator, dtype=torch.float64).mT
+    b = b if transposed else b.contiguous()
+    for small in (1, 900, 2**18):
+        monkeypatch.setattr(products, "SMALL", small)
+        out = torch.full((2, 3, 5, columns), torch.nan, dtype=torch.float64)
+        assert products.batched(a, b, out) is out
+        torch.testing.assert_close(out, a @ b)
 
 
 def test_products_in_half_precision_have_parts_and_others_suit_the_machine(monkeypatch):
