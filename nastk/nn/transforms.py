@@ -50,11 +50,10 @@ class Matrices:
     """A transform of both axes, and its transpose.
 
     Attributes:
-        half: frequencies that are kept of the first axis.
-        mirrored: whether the second axis is parted into sums s and differences d.
         along: ``(2 * half, positions)``, of the first axis: for each frequency a row of cosines
-            and one of signed sines. Mirrored: ``(2, 2 * half, positions)``, for s and for d; the
-            latter with sines first.
+            and one of signed sines. Mirrored, the second axis being parted into sums s and
+            differences d: ``(2, 2 * half, positions)``, for s and for d, the latter with sines
+            first.
         back: its transpose ``(…, positions, 2 * half)``, sines negated.
         down: of the second axis, complex ``(whole, positions)``. By parts: ``(2, whole, 2 *
             positions)``, for real and for imaginary parts, from real parts above imaginary ones.
@@ -63,12 +62,20 @@ class Matrices:
             parts. Mirrored: ``(2, positions, whole)``.
     """
 
-    half: int
-    mirrored: bool
     along: Tensor
     back: Tensor
     down: Tensor
     up: Tensor
+
+    @property
+    def half(self) -> int:
+        """How many frequencies of the first axis are kept."""
+        return self.along.shape[-2] // 2
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the second axis is parted into sums and differences."""
+        return self.along.dim() == 3
 
 
 @constant
@@ -149,8 +156,7 @@ def _matrices(
         down = torch.stack((torch.cat((cos, -sin), 1), torch.cat((sin, cos), 1))).to(dtype)
         up = torch.stack((torch.cat((cos, sin), 1), torch.cat((-sin, cos), 1))).mT.to(dtype)
     along, back = along.flatten(-3, -2).to(dtype), back.to(dtype)
-    placed = (m.to(device) for m in (along, back, down, up))
-    return Matrices(along.shape[-2] // 2, mirrored, *placed)
+    return Matrices(*(m.to(device) for m in (along, back, down, up)))
 
 
 def _mirrored(positions: Positions) -> bool:

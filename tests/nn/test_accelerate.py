@@ -233,17 +233,21 @@ def test_half_precision_keeps_choice_gradients_in_single(monkeypatch: pytest.Mon
 def test_spectra_are_in_half_precision_only_where_many_products_pay_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: list[int] = []
+    seen: list[torch.dtype] = []
     real = frequency.convolved
 
     def spied(pairs: Any, *args: Any) -> Tensor:
-        seen.extend(spectrum.real.itemsize for spectrum, _ in pairs)
+        seen.extend(spectrum.real.dtype for spectrum, _ in pairs)
         return real(pairs, *args)
 
     monkeypatch.setattr(frequency, "convolved", spied)
     made = randomised(network(width=8, form="frequency")).float().train()
     x = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(1))
-    for many, autocast, expected in ((0, True, 2), (1e12, True, 4), (0, False, 4)):
+    for many, autocast, expected in (
+        (0, True, torch.bfloat16),
+        (1e12, True, torch.float32),
+        (0, False, torch.float32),
+    ):
         monkeypatch.setattr(forms, "MANY", many)
         seen.clear()
         mix(made)
